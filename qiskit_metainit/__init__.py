@@ -1,0 +1,43 @@
+"""Learned starting points for QAOA and VQE with Qiskit."""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from qiskit_metainit.artifact import ArtifactError
+    from qiskit_metainit.initializer import CoverageError, CoverageWarning, MetaInitializer, Proposal
+    from qiskit_metainit.problem import Problem
+    from qiskit_metainit.problems.maxcut import MaxCut
+
+__all__ = [
+    "ArtifactError",
+    "CoverageError",
+    "CoverageWarning",
+    "MaxCut",
+    "MetaInitializer",
+    "Problem",
+    "Proposal",
+]
+
+_HOMES = {
+    "ArtifactError": "artifact",
+    "CoverageError": "initializer",
+    "CoverageWarning": "initializer",
+    "MaxCut": "problems.maxcut",
+    "MetaInitializer": "initializer",
+    "Problem": "problem",
+    "Proposal": "initializer",
+}
+
+
+def __getattr__(name: str) -> Any:
+    # Imported when first used: torch and Qiskit take over a second, and `metainit --help` needs neither.
+    if name not in _HOMES:
+        raise AttributeError(f"module 'qiskit_metainit' has no attribute {name!r}")
+    return getattr(importlib.import_module(f"qiskit_metainit.{_HOMES[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -1,0 +1,117 @@
+"""From a Hamiltonian to its QAOA circuit; the only home of the conventions of order, sign and scale.
+
+A point is ordered as ``circuit.parameters``: [beta_0 .. beta_(p-1), gamma_0 .. gamma_(p-1)], in radians. A layer is
+``exp(-i gamma H)`` and then ``exp(-i beta sum X)``, with H the Hamiltonian to be *minimised*. The literature maximises
+``C = sum w/2 (1 - ZZ)`` with ``exp(-i gamma_C C)``: as H = -C + const, gamma = -gamma_C with the same beta, where a
+term ``alpha Z..Z`` of H has the weight w = 2 alpha. Models speak of H scaled to rms(w) = 1, the *natural* units: a
+natural gamma is divided by rms(w) before it meets the circuit.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import torch
+from qiskit import QuantumCircuit
+from qiskit.circuit.library import qaoa_ansatz
+from qiskit.quantum_info import SparsePauliOp
+from torch import Tensor
+
+from qiskit_metainit.rotations import Rotation, split
+
+CONVENTIONS = "minimise H; point = [beta, gamma]; layer = exp(-i gamma H) exp(-i beta sum X); natural: rms(2 alpha) = 1"
+"""Written into every artifact; a change here makes old artifacts refuse to load instead of serving wrong points."""
+
+
+def check_reps(reps: int) -> int:
+    """Return the number of layers p, or raise a ValueError if it is not a positive integer."""
+    if isinstance(reps, bool) or not isinstance(reps, int | np.integer) or reps < 1:
+        raise ValueError(f"reps must be a positive integer (the number of QAOA layers), but {reps!r} came.")
+    return int(reps)
+
+
+def qaoa(operator: SparsePauliOp, reps: int) -> QuantumCircuit:
+    """Return ``qaoa_ansatz(operator, reps)``: 2 * reps parameters, no measurement.
+
+    >>> qaoa(SparsePauliOp("ZZ"), reps=2).num_parameters
+    4
+    """
+    circuit: QuantumCircuit = qaoa_ansatz(operator, reps=check_reps(reps))
+    return circuit
+
+
+def join(betas: Tensor, gammas: Tensor) -> Tensor:
+    """Return points (..., 2p) from betas (..., p) and gammas (..., p)."""
+    return torch.cat([betas, gammas], dim=-1)
+
+
+def split_point(point: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the betas (..., p) and gammas (..., p) of points (..., 2p), as views."""
+    reps = point.shape[-1] // 2
+    return point[..., :reps], point[..., reps:]
+
+
+def per_layer(reps: Sequence[int], schedule: Callable[[int], Tensor]) -> Tensor:
+    """Return (B, P) points, row b being ``schedule(reps[b])`` padded with zeros."""
+    points = torch.zeros(len(reps), 2 * max(reps), dtype=torch.float64)
+    for row, depth in enumerate(reps):
+        points[row, : 2 * depth] = schedule(depth)
+    return points
+
+
+def from_literature(betas: Tensor, gammas_c: Tensor) -> Tensor:
+    """Return points (..., 2p) from angles tabulated for maximised ``C = sum w/2 (1 - ZZ)`` at the same rms(w)."""
+    return join(betas, -gammas_c)
+
+
+def natural_unit(operator: SparsePauliOp, reps: int) -> np.ndarray:
+    """Return (2p,) radians per natural unit: 1 for the betas, 1 / rms(2 alpha) for the gammas."""
+    weights = 2.0 * operator.coeffs.real[(operator.paulis.x | operator.paulis.z).any(axis=1)]
+    # hypot-like scaling first: squares of weights near 1e-200 or 1e200 would leave the range of a double.
+    largest = np.abs(weights).max()
+    rms = largest * np.sqrt(np.mean((weights / largest) ** 2))
+    return np.concatenate([np.ones(reps), np.full(reps, 1.0 / rms)])
+
+
+def qaoa_reps_of(circuit: QuantumCircuit, operator: SparsePauliOp) -> int | None:
+    """Return p if the circuit is the operator's standard QAOA circuit with its parameters in standard order, else None.
+
+    Rotations of one layer may come in any order. A custom mixer or initial state, another operator's evolution, or a
+    circuit that was transpiled to a device is not recognised.
+    """
+    reps, odd = divmod(int(circuit.num_parameters), 2)
+    if odd or not reps or circuit.num_qubits != operator.num_qubits:
+        return None
+    try:
+        given = _layers(circuit)
+    except ValueError:  # measurements and the like: not the standard circuit
+        return None
+    expected = _layers(qaoa(operator, reps))
+    if len(given) != len(expected):
+        return None
+    for (key, angles), (key_expected, angles_expected) in zip(given, expected, strict=True):
+        if key != key_expected or not np.allclose(angles, angles_expected, rtol=1e-9, atol=0.0):
+            return None
+    return reps
+
+
+def _layers(circuit: QuantumCircuit) -> list[tuple[tuple[object, ...], list[float]]]:
+    """Return operations as comparable (structure, numbers) pairs, those of each commuting run sorted."""
+    runs: list[list[tuple[tuple[object, ...], list[float]]]] = []
+    previous = ""
+    for operation in split(circuit):
+        if isinstance(operation, Rotation):
+            kind = "".join(sorted(set(operation.letters)))
+            pairs = sorted(zip(operation.qubits, operation.letters, strict=True))
+            key: tuple[object, ...] = (kind, tuple(pairs), tuple(index for index, _ in operation.angle.slopes))
+            numbers = [slope for _, slope in operation.angle.slopes] + [operation.angle.constant]
+        else:
+            kind = "fixed"
+            key = (kind, operation.qubits, operation.matrix.round(9).tobytes())
+            numbers = []
+        if kind != previous:
+            runs.append([])
+        runs[-1].append((key, numbers))
+        previous = kind
+    return [item for run in runs for item in sorted(run, key=lambda item: repr(item[0]))]

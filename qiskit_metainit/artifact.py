@@ -1,0 +1,245 @@
+"""A trained model on disk: a versioned manifest and safetensors weights, no pickled code."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import torch
+from qiskit.quantum_info import SparsePauliOp
+from safetensors import SafetensorError
+from safetensors.torch import load, save
+
+from qiskit_metainit import features, plugins
+from qiskit_metainit.ansatz import CONVENTIONS
+from qiskit_metainit.engines.statevector import Statevector
+from qiskit_metainit.features import Features
+from qiskit_metainit.model import Model
+from qiskit_metainit.provenance import versions
+from qiskit_metainit.rollout import normalised_cost, rollout
+from qiskit_metainit.task import Task
+
+FORMAT = 1
+"""Version of the layout on disk. Every earlier one loads forever."""
+_MANIFEST, _WEIGHTS = "manifest.json", "weights.safetensors"
+_TOLERANCE = 1e-6  # radians, by which a probe's point may differ between machines
+
+_PROBES = (
+    (3, (("ZZ", (0, 1), 0.5), ("ZZ", (1, 2), 0.5))),
+    (4, (("ZZ", (0, 1), 0.7), ("ZZ", (1, 2), 0.2), ("ZZ", (2, 3), 1.1), ("ZZ", (0, 3), 0.4), ("ZZ", (0, 2), -0.3))),
+    (5, tuple(("ZZ", (i, j), 0.25 + 0.05 * i) for i in range(5) for j in range(i + 1, 5))),
+)
+
+
+class ArtifactError(ValueError):
+    """An artifact that is incomplete, damaged, changed, or of another version."""
+
+
+@dataclass(frozen=True)
+class Coverage:
+    """What a model was trained for."""
+
+    reps: tuple[int, ...]
+    """Depths p."""
+    qubits: tuple[int, int]
+    """Smallest and largest size trained on; larger ones are served, as extrapolation."""
+    family: str
+    """Family of the training instances."""
+    order: int = 2
+    """Most qubits in a term."""
+    fields: bool = False
+    """Whether one-qubit terms were trained on."""
+
+    def outside(self, task: Features) -> str | None:
+        """Return why a task is not covered, or None."""
+        if task.ansatz != "qaoa":
+            return f"it was trained for QAOA, but another ansatz with {task.num_parameters} parameters came"
+        if not task.diagonal:
+            return "it was trained for diagonal operators (products of Z), but this one has X or Y terms"
+        if task.reps not in self.reps:
+            return f"it was trained for reps {_ranges(self.reps)}, but reps={task.reps} came"
+        if task.order > self.order:
+            return f"it was trained for terms on up to {self.order} qubits, but this operator has {task.order}"
+        if task.fields and not self.fields:
+            return "it was trained without linear terms, but this operator has them"
+        return None
+
+    def extrapolates(self, task: Features) -> bool:
+        """Return whether a covered task is smaller or larger than those trained on."""
+        return not self.qubits[0] <= task.num_qubits <= self.qubits[1]
+
+
+@dataclass(frozen=True, eq=False)
+class Artifact:
+    """A model with what it was trained for and how."""
+
+    model: Model
+    """In evaluation mode."""
+    name: str
+    """Name of the shipped artifact, or of the folder."""
+    coverage: Coverage | None = None
+    """None for a formula, which covers whatever it supports."""
+    training: Mapping[str, Any] = field(default_factory=dict)
+    """Command, seed, versions and the like, JSON values."""
+
+
+def shipped() -> list[str]:
+    """Return the names of the artifacts that come with the package.
+
+    >>> "qaoa" in shipped()
+    True
+    """
+    folder = resources.files("qiskit_metainit") / "pretrained"
+    return sorted(entry.name for entry in folder.iterdir() if (entry / _MANIFEST).is_file())
+
+
+def find(name: str | Path) -> Path:
+    """Return the folder of an artifact: a folder that exists, or else the name of a shipped one.
+
+    Raises:
+        ArtifactError: if there is neither.
+    """
+    folder = Path(str(resources.files("qiskit_metainit") / "pretrained" / str(name)))
+    if str(name) in shipped():
+        return folder
+    if Path(name).is_dir():
+        return Path(name)
+    raise ArtifactError(
+        f"An artifact is needed: the name of a shipped one ({', '.join(shipped())}) or a folder that "
+        f"MetaInitializer.save wrote, but {str(name)!r} is neither."
+    )
+
+
+def write(artifact: Artifact, folder: Path) -> None:
+    """Write an artifact into a folder, which is made if need be."""
+    weights = save({name: value.contiguous() for name, value in artifact.model.state_dict().items()})
+    manifest: dict[str, Any] = {
+        "format": FORMAT,
+        "model": plugins.name_of("models", type(artifact.model)),
+        "settings": dict(artifact.model.settings),
+        "coverage": None if artifact.coverage is None else asdict(artifact.coverage),
+        "conventions": CONVENTIONS,
+        "features": features.SCHEMA,
+        "weights": hashlib.sha256(weights).hexdigest(),
+        "probes": _probe(artifact.model, _probe_reps(artifact)),
+        "training": {**artifact.training, "versions": versions()},
+    }
+    manifest["digest"] = _digest(manifest)
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / _WEIGHTS).write_bytes(weights)
+    (folder / _MANIFEST).write_text(json.dumps(manifest, indent=1) + "\n", encoding="utf-8")
+
+
+def read(name: str | Path) -> Artifact:
+    """Read an artifact and check that it still answers as it did when it was written.
+
+    Raises:
+        ArtifactError: if it is incomplete, damaged, changed, of a newer format, or gives other points than recorded.
+    """
+    folder = find(name)
+    manifest = _manifest(folder)
+    content = _bytes(folder / _WEIGHTS)
+    if hashlib.sha256(content).hexdigest() != manifest["weights"]:
+        raise ArtifactError(
+            f"The weights that {folder / _MANIFEST} names are needed, but {_WEIGHTS} holds others: it is truncated or "
+            "was changed. Copy the whole folder again."
+        )
+    try:
+        model: Model = plugins.load("models", manifest["model"])(**manifest["settings"])
+        model.load_state_dict(load(content))
+    except (SafetensorError, RuntimeError, TypeError, ValueError) as error:
+        raise ArtifactError(
+            f"{folder} needs the model {manifest['model']!r} with its weights, but building it failed: {error}"
+        ) from error
+    model.eval()
+    _compare(folder, model, manifest)
+    stored = manifest["coverage"]
+    coverage = stored and Coverage(**{**stored, "reps": tuple(stored["reps"]), "qubits": tuple(stored["qubits"])})
+    return Artifact(model, Path(name).name, coverage, manifest["training"])
+
+
+def _manifest(folder: Path) -> dict[str, Any]:
+    try:
+        manifest = json.loads(_bytes(folder / _MANIFEST))
+        version = manifest["format"]
+    except (ValueError, KeyError, TypeError) as error:
+        raise ArtifactError(
+            f"{folder / _MANIFEST} must be an artifact's manifest, but it cannot be read ({error}): it is truncated or "
+            "not an artifact. Copy the whole folder again."
+        ) from error
+    if not isinstance(version, int) or version > FORMAT:
+        raise ArtifactError(
+            f"{folder} has artifact format {version}, but this version of qiskit-metainit reads up to {FORMAT}. "
+            "Upgrade with pip install -U qiskit-metainit."
+        )
+    if manifest.get("digest") != _digest(manifest):
+        raise ArtifactError(
+            f"{folder / _MANIFEST} was changed after it was written: its digest does not match. Copy the folder again, "
+            "or save the artifact anew from its model."
+        )
+    for key, current in (("conventions", CONVENTIONS), ("features", features.SCHEMA)):
+        if manifest[key] != current:
+            raise ArtifactError(
+                f"{folder} was trained with {key} {manifest[key]!r}, but this version has {current!r}, so its points "
+                "would be wrong. Use the version it was made with, or train it again."
+            )
+    return dict(manifest)
+
+
+def _bytes(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise ArtifactError(
+            f"An artifact has the files {_MANIFEST} and {_WEIGHTS}, but {path} cannot be read ({error.strerror}). "
+            "Copy the whole folder again."
+        ) from error
+
+
+def _digest(manifest: Mapping[str, Any]) -> str:
+    content = {key: value for key, value in manifest.items() if key != "digest"}
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+
+def _probe_reps(artifact: Artifact) -> list[int]:
+    """Return the shallowest and deepest QAOA the artifact serves."""
+    candidates = artifact.coverage.reps if artifact.coverage else range(1, 13)
+    operator = SparsePauliOp("ZZ")
+    served = [p for p in candidates if artifact.model.unsupported(features.of_qaoa(operator, p)) is None]
+    return sorted({min(served), max(served)}) if served else []
+
+
+def _probe(model: Model, depths: Sequence[int]) -> list[dict[str, Any]]:
+    """Return the points a model gives for fixed operators, its queries answered exactly."""
+    probes = []
+    for size, terms in _PROBES:
+        for reps in depths:
+            task = Task.qaoa(SparsePauliOp.from_sparse_list(list(terms), size), reps=reps)
+            with torch.no_grad():
+                cost = normalised_cost(Statevector(), [task])
+                point = rollout(model, [task.features], cost, measure_answer=False).answer[0]
+            probes.append({"operator": [size, terms], "reps": reps, "point": point.tolist()})
+    return probes
+
+
+def _compare(folder: Path, model: Model, manifest: Mapping[str, Any]) -> None:
+    depths = sorted({probe["reps"] for probe in manifest["probes"]})
+    for stored, now in zip(manifest["probes"], _probe(model, depths), strict=True):
+        difference = max(abs(a - b) for a, b in zip(stored["point"], now["point"], strict=True))
+        if not difference <= _TOLERANCE:
+            raise ArtifactError(
+                f"{folder} must give the points recorded in it, but at reps={stored['reps']} it is off by "
+                f"{difference:.2g} radians: this version's features or conventions changed. Train it again."
+            )
+
+
+def _ranges(numbers: Sequence[int]) -> str:
+    """Return "1-8" for a run, "1, 3" otherwise."""
+    if len(numbers) > 1 and list(numbers) == list(range(numbers[0], numbers[-1] + 1)):
+        return f"{numbers[0]}-{numbers[-1]}"
+    return ", ".join(map(str, numbers))

@@ -1,0 +1,101 @@
+"""A model card: what an artifact was trained on, how, and what it is worth beside every baseline."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from qiskit_metainit.evaluation import Comparison
+
+
+def table(comparison: Comparison, baselines: Sequence[str]) -> list[list[str]]:
+    """Return header and rows: ratio, headroom closed over the strongest baseline, queries, evaluations to target.
+
+    Args:
+        comparison: of models on the same instances.
+        baselines: names among which the strongest without queries is the reference.
+    """
+    reference = comparison.strongest(baselines)
+    rows = [["start", "r of the answer", f"headroom over {reference}", "queries", "evaluations to target", "arrived"]]
+    for name, result in sorted(comparison.results.items(), key=lambda item: -item[1].ratio.mean()):
+        mean, low, high = comparison.mean_interval(result.ratio)
+        closed = comparison.headroom(name, reference)
+        rows.append(
+            [
+                name,
+                f"{mean:.4f} [{low:.4f}, {high:.4f}]",
+                "" if closed is None else f"{closed[0]:+.2f} [{closed[1]:+.2f}, {closed[2]:+.2f}]",
+                str(result.queries),
+                "" if np.isnan(result.evaluations).all() else f"{np.median(result.evaluations):.0f}",
+                "" if np.isnan(result.evaluations).all() else f"{result.arrived:.0%}",
+            ]
+        )
+    mean, low, high = comparison.mean_interval(comparison.optimum)
+    rows.append(["best local optimum found", f"{mean:.4f} [{low:.4f}, {high:.4f}]", "", "", "", ""])
+    return rows
+
+
+def markdown(rows: Sequence[Sequence[str]]) -> str:
+    """Return a Markdown table of a header and rows."""
+    lines = ["| " + " | ".join(row) + " |" for row in rows]
+    return "\n".join([lines[0], "|" + "---|" * len(rows[0]), *lines[1:]])
+
+
+def loss_curve(losses: Sequence[float], path: Path) -> None:
+    """Write a picture of the meta-loss over the steps, with a running mean."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(6, 3.2), layout="constrained")
+    FigureCanvasAgg(figure)  # the file format only, whatever screen there is
+    axes = figure.add_subplot()
+    axes.plot(losses, color="#b8c4d6", linewidth=0.6, label="a step (mixed sizes and depths)")
+    width = max(1, len(losses) // 50)
+    means = np.convolve(losses, np.ones(width) / width, mode="valid")
+    axes.plot(np.arange(len(means)) + width - 1, means, color="#1f3b73", linewidth=1.6, label=f"mean of {width} steps")
+    # The first steps may be far off; the picture is about where it went.
+    axes.set_ylim(min(losses) - 0.02, float(np.quantile(losses, 0.995)) + 0.02)
+    axes.set_xlabel("gradient step")
+    axes.set_ylabel("meta-loss")
+    axes.legend(frameon=False)
+    figure.savefig(path, dpi=110)
+
+
+def write(
+    folder: Path,
+    name: str,
+    record: Mapping[str, Any],
+    comparisons: Mapping[str, Comparison],
+    baselines: Sequence[str],
+    limits: Sequence[str],
+) -> None:
+    """Write ``card.md`` into an artifact's folder.
+
+    Args:
+        folder: of the artifact; ``loss.png`` lies in it.
+        name: of the artifact.
+        record: of the training.
+        comparisons: by a line that says which instances.
+        baselines: the formulas among the compared models.
+        limits: sentences on where not to trust it.
+    """
+    lines = [f"# {name}", "", "## Training", ""]
+    lines += [f"- {key}: `{value}`" for key, value in record.items()]
+    lines += ["", "![meta-loss](loss.png)", "", "## Held-out results", ""]
+    lines += [
+        "`r = (E_max - E) / (E_max - E_min)` of the exact expectation at the proposed point, mean and 95% bootstrap "
+        "interval over instances. Headroom closed is the ratio of mean gains over the strongest baseline that asks "
+        "no query. Evaluations to target: circuit evaluations, the model's own queries included, until COBYLA visits "
+        "a point 99% of the way from the mean random point to the best local optimum found; a run that never gets "
+        "there counts as the cap.",
+        "",
+    ]
+    for title, comparison in comparisons.items():
+        protocol = ", ".join(f"{key} = {value}" for key, value in vars(comparison.protocol).items())
+        lines += [f"### {title}", "", f"{len(comparison.optimum)} instances; {protocol}.", ""]
+        lines += [markdown(table(comparison, baselines)), ""]
+    lines += ["## Limits", "", *(f"- {limit}" for limit in limits), ""]
+    (folder / "card.md").write_text("\n".join(lines), encoding="utf-8")

@@ -1,0 +1,227 @@
+"""`metainit`: learned starting points from the command line."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.table import Table
+
+# Qiskit and torch take over a second to import: each command imports what it runs, so `--help` is immediate.
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+app = typer.Typer(
+    name="metainit",
+    help="Learned starting points for QAOA and VQE with Qiskit.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+console = Console()
+messages = Console(stderr=True)
+
+
+class Optimizer(StrEnum):
+    """Classical optimisers of qiskit-algorithms."""
+
+    COBYLA = "cobyla"
+    SPSA = "spsa"
+    L_BFGS_B = "l_bfgs_b"
+    NELDER_MEAD = "nelder_mead"
+
+
+def main() -> None:
+    """Run the command line; a user's mistake ends with its message, not with a traceback."""
+    try:
+        app()
+    except (ValueError, TypeError, MemoryError, OSError) as error:
+        messages.print(f"[bold red]error:[/] {error}", highlight=False, soft_wrap=True)
+        if "--traceback" in sys.argv:
+            raise
+        sys.exit(2)
+    except KeyboardInterrupt:
+        messages.print("interrupted")
+        sys.exit(130)
+
+
+def numbers(text: str) -> list[int]:
+    """Return the integers of "3", "1,2,5" or "1-8".
+
+    >>> numbers("1-3,6")
+    [1, 2, 3, 6]
+    """
+    result: list[int] = []
+    for part in text.split(","):
+        low, dash, high = part.strip().partition("-")
+        try:
+            result += range(int(low), int(high if dash else low) + 1)
+        except ValueError:
+            raise typer.BadParameter(f"integers such as 3, 1,2,5 or 1-8 are needed, but {text!r} came") from None
+    return result
+
+
+def words(text: str) -> list[str]:
+    """Return the words of "a,b"."""
+    return [word.strip() for word in text.split(",") if word.strip()]
+
+
+@contextmanager
+def progress_bar() -> Iterator[Callable[[str, int, int], None]]:
+    """Yield a function (stage, done, of) that draws one bar a stage on standard error."""
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+        TextColumn("{task.fields[note]}"),
+    )
+    with Progress(*columns, console=messages) as bars:
+        stages: dict[str, Any] = {}
+
+        def update(stage: str, done: int, total: int, note: str = "") -> None:
+            if stage not in stages:
+                stages[stage] = bars.add_task(stage, total=total, note=note)
+            bars.update(stages[stage], completed=done, note=note)
+
+        yield update
+
+
+def show(rows: Sequence[Sequence[str]], title: str) -> None:
+    """Print a table of a header and rows."""
+    view = Table(title=title, title_justify="left")
+    for place, heading in enumerate(rows[0]):
+        view.add_column(heading, justify="left" if place == 0 else "right", overflow="fold")
+    for row in rows[1:]:
+        view.add_row(*row)
+    console.print(view)
+
+
+@app.command("list")
+def list_() -> None:
+    """Show the shipped initializers, and the models, engines and problem families."""
+    from qiskit_metainit import artifact, plugins
+
+    rows = [["initializer", "model", "queries", "trained on"]]
+    for name in artifact.shipped():
+        stored = artifact.read(name)
+        coverage = stored.coverage
+        trained = "" if coverage is None else f"{coverage.family}, {coverage.qubits[0]}-{coverage.qubits[1]} qubits, "
+        trained += "" if coverage is None else f"reps {', '.join(map(str, coverage.reps))}"
+        rows.append([name, type(stored.model).__name__, str(stored.model.queries), trained])
+    show(rows, "Shipped initializers")
+    for kind in ("models", "engines", "problems"):
+        console.print(f"[bold]{kind}[/]: {', '.join(plugins.names(kind))}", highlight=False)
+
+
+@app.command()
+def train(
+    model: Annotated[str, typer.Argument(help="A model with weights, such as lstm or sk_correction (metainit list).")],
+    output: Annotated[Path, typer.Option(help="Folder for the artifact, its checkpoint and its card.")],
+    reps: Annotated[str, typer.Option(help="QAOA layers: 2, 1,2,3 or 1-8.")] = "1",
+    sizes: Annotated[str, typer.Option(help="Numbers of nodes: 7 or 6-9.")] = "6-9",
+    graphs: Annotated[str, typer.Option(help="erdos_renyi, regular, complete.")] = "erdos_renyi",
+    weights: Annotated[str, typer.Option(help="unit, uniform, exponential, normal.")] = "unit",
+    loss: Annotated[str, typer.Option(help="final, weighted_sum, observed_improvement, cumulative_improvement.")] = (
+        "final"
+    ),
+    steps: Annotated[int, typer.Option(help="Gradient steps.", min=1)] = 2000,
+    batch: Annotated[int, typer.Option(help="Instances a step.", min=1)] = 64,
+    instances: Annotated[int, typer.Option(help="Training instances.", min=1)] = 1008,
+    learning_rate: Annotated[float, typer.Option(help="Adam's, at the start.")] = 3e-3,
+    seed: Annotated[int, typer.Option(help="Of the weights and the instances.")] = 0,
+    setting: Annotated[list[str] | None, typer.Option(help="A setting of the model, KEY=JSON; repeatable.")] = None,
+) -> None:
+    """Meta-train a model on random MaxCut instances; repeat the command to go on after an interruption."""
+    from qiskit_metainit import card
+    from qiskit_metainit.jobs import train_artifact
+    from qiskit_metainit.problems.maxcut import MaxCut
+    from qiskit_metainit.training import Schedule
+
+    with progress_bar() as update:
+        meta, report = train_artifact(
+            model,
+            dict(_setting(item) for item in setting or []),
+            MaxCut(sizes=numbers(sizes), graphs=words(graphs), weights=words(weights)),
+            reps=numbers(reps),
+            loss=loss,
+            steps=steps,
+            batch=batch,
+            seed=seed,
+            schedule=Schedule(learning_rate=learning_rate, instances=instances),
+            folder=output,
+            progress=lambda step, value: update("training", step + 1, steps, f"loss {value:.4f}"),  # type: ignore[call-arg]
+        )
+    card.loss_curve(report.losses, output / "loss.png")
+    console.print(
+        f"Trained {meta.name} for {steps} steps in {report.seconds:.0f} s"
+        f"{f' (resumed at step {report.resumed_at})' if report.resumed_at else ''}; "
+        f"mean loss of the last tenth {_tail(report.losses):.4f}. Saved in {output}. "
+        f"Next: metainit evaluate {output}",
+        highlight=False,
+        soft_wrap=True,
+    )
+
+
+@app.command()
+def evaluate(
+    initializers: Annotated[
+        list[str], typer.Argument(help="Shipped names, artifact folders or models without weights.")
+    ],
+    reps: Annotated[int, typer.Option(help="QAOA layers.", min=1)] = 2,
+    sizes: Annotated[str, typer.Option(help="Numbers of nodes of the held-out graphs.")] = "10-12",
+    graphs: Annotated[str, typer.Option(help="erdos_renyi, regular, complete.")] = "erdos_renyi",
+    weights: Annotated[str, typer.Option(help="unit, uniform, exponential, normal.")] = "unit",
+    instances: Annotated[int, typer.Option(help="Held-out instances.", min=2)] = 40,
+    random_starts: Annotated[int, typer.Option(help="Random starts an instance.", min=1)] = 20,
+    rhobeg: Annotated[float, typer.Option(help="COBYLA's first trust radius, radians.")] = 1.0,
+    seed: Annotated[int, typer.Option(help="Of the instances; far from any training seed.")] = 1_000_003,
+    zero_query: Annotated[bool, typer.Option("--points-only", help="Rate the points only, optimise nothing.")] = False,
+    json_file: Annotated[Path | None, typer.Option("--json", help="Write every number there.")] = None,
+    write_card: Annotated[bool, typer.Option("--card", help="Write card.md into the first artifact's folder.")] = False,
+) -> None:
+    """Compare initializers with every baseline on held-out MaxCut instances, paired."""
+    from qiskit_metainit import card
+    from qiskit_metainit.evaluation import Protocol
+    from qiskit_metainit.jobs import BASELINES, LIMITS, compare_on_family
+    from qiskit_metainit.problems.maxcut import MaxCut
+
+    family = MaxCut(sizes=numbers(sizes), graphs=words(graphs), weights=words(weights))
+    protocol = Protocol(reps=reps, random_starts=random_starts, rhobeg=rhobeg)
+    with progress_bar() as update:
+        comparison = compare_on_family(
+            initializers, family, protocol, instances, seed, evaluations=not zero_query, progress=update
+        )
+    title = f"{graphs} graphs, {weights} weights, {sizes} nodes, reps {reps}, seed {seed}"
+    show(card.table(comparison, BASELINES), title)
+    if json_file is not None:
+        comparison.write(json_file, family=dict(family.settings), instances=instances, seed=seed)
+    if write_card:
+        from qiskit_metainit import artifact
+
+        stored = artifact.read(initializers[0])
+        record = {**stored.training, "coverage": stored.coverage}
+        card.write(artifact.find(initializers[0]), stored.name, record, {title: comparison}, BASELINES, LIMITS)
+
+
+def _setting(text: str) -> tuple[str, Any]:
+    key, equals, value = text.partition("=")
+    try:
+        return key, json.loads(value)
+    except json.JSONDecodeError:
+        hint = f"--setting needs KEY=JSON such as hidden=32, but {text!r} came"
+        raise typer.BadParameter(hint if equals else hint + " without '='") from None
+
+
+def _tail(losses: Sequence[float]) -> float:
+    tail = losses[-max(1, len(losses) // 10) :]
+    return sum(tail) / len(tail)

@@ -1,0 +1,79 @@
+"""The Engine contract, and how measured gradients join torch's autograd."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Protocol, runtime_checkable
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from qiskit_metainit.budget import Budget
+from qiskit_metainit.task import Task
+
+
+@runtime_checkable
+class Engine(Protocol):
+    """Anything that answers with expectation values. Settings are keywords; an estimator or sampler comes first."""
+
+    budget: Budget
+    """Everything this engine has spent."""
+
+    @property
+    def order(self) -> int:
+        """Derivatives offered: 0, 1 or 2."""
+        ...
+
+    def expectation(self, tasks: Sequence[Task], points: Float[Tensor, "B P"]) -> Float[Tensor, " B"]:
+        """Return each task's ``<H>`` at its point.
+
+        One call is one job for the whole batch.
+
+        Args:
+            tasks: B landscapes, of any mixture of circuits.
+            points: (B, P) radians, P the largest in the call: row b uses its first ``num_parameters`` entries.
+
+        Returns:
+            (B,) in each Hamiltonian's units, differentiable up to ``order``; unused entries get zero gradient.
+
+        Raises:
+            ValueError: if the shapes do not fit or a point is not finite.
+        """
+        ...
+
+
+def check_points(tasks: Sequence[Task], points: Tensor) -> None:
+    """Raise a ValueError unless ``points`` is a finite (B, P) floating tensor that serves every task."""
+    needed = max((task.num_parameters for task in tasks), default=0)
+    if not tasks:
+        raise ValueError("At least one task is needed, but none came.")
+    if points.ndim != 2 or points.shape[0] != len(tasks) or points.shape[1] < needed:
+        raise ValueError(
+            f"Points of shape ({len(tasks)}, {needed}) are needed (a row a task, the largest number of parameters "
+            f"wide), but {tuple(points.shape)} came. Pad shorter rows with zeros."
+        )
+    if not torch.isfinite(points).all():
+        row = int((~torch.isfinite(points)).any(dim=1).nonzero()[0])
+        raise ValueError(f"Points must be finite, but row {row} is not: {points[row].tolist()}.")
+
+
+def attach_gradient(
+    points: Float[Tensor, "B P"], values: Float[Tensor, " B"], gradients: Float[Tensor, "B P"]
+) -> Float[Tensor, " B"]:
+    """Return ``values`` as a function of ``points`` whose derivative is ``gradients``, for autograd."""
+    result: Tensor = _Measured.apply(points, values, gradients)  # type: ignore[no-untyped-call]
+    return result
+
+
+class _Measured(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, points: Tensor, values: Tensor, gradients: Tensor) -> Tensor:
+        ctx.save_for_backward(gradients)
+        return values.clone()
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx: Any, outer: Tensor) -> tuple[Tensor, None, None]:
+        (gradients,) = ctx.saved_tensors
+        return outer[:, None] * gradients, None, None

@@ -1,0 +1,92 @@
+"""Expectation values of diagonal Hamiltonians from the counts of any sampler primitive."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from weakref import WeakKeyDictionary
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from qiskit import QuantumCircuit
+from qiskit.primitives import BaseSamplerV2, BitArray
+from qiskit.quantum_info import SparsePauliOp
+from qiskit.transpiler import PassManager
+from torch import Tensor
+
+from qiskit_metainit.budget import Budget
+from qiskit_metainit.engine import check_points
+from qiskit_metainit.problem import is_diagonal
+from qiskit_metainit.task import Task
+
+
+class Sampling:
+    """Any ``BaseSamplerV2``: costs without gradients, at exactly the shots asked for.
+
+    One call is one job with one PUB a distinct task.
+
+    Args:
+        sampler: any sampler primitive.
+        shots: of every circuit evaluation; by default the sampler's own.
+        pass_manager: transpiles each measured circuit once.
+    """
+
+    order = 0
+
+    def __init__(
+        self, sampler: BaseSamplerV2, *, shots: int | None = None, pass_manager: PassManager | None = None
+    ) -> None:
+        if not isinstance(sampler, BaseSamplerV2):
+            raise TypeError(
+                f"A sampler primitive (BaseSamplerV2) is needed, but a {type(sampler).__name__} came. "
+                "Wrap a backend with qiskit.primitives.BackendSamplerV2(backend=...)."
+            )
+        if shots is not None and shots < 1:
+            raise ValueError(f"shots must be a positive integer or None, but {shots!r} came.")
+        self.sampler = sampler
+        self.shots = shots
+        self.pass_manager = pass_manager
+        self.budget = Budget()
+        self._measured: WeakKeyDictionary[Task, QuantumCircuit] = WeakKeyDictionary()
+
+    def expectation(self, tasks: Sequence[Task], points: Float[Tensor, "B P"]) -> Float[Tensor, " B"]:
+        """Return each task's ``<H>``; see ``Engine.expectation``.
+
+        Raises:
+            ValueError: if a Hamiltonian is not diagonal, or points require a gradient, which counts do not give.
+        """
+        check_points(tasks, points)
+        if points.requires_grad and torch.is_grad_enabled():
+            raise ValueError("Sampling gives no gradients, but the points require one. Use parameter_shift to train.")
+        raw = points.detach().cpu().to(torch.float64).numpy()
+        distinct: dict[Task, list[int]] = {}
+        for row, task in enumerate(tasks):
+            distinct.setdefault(task, []).append(row)
+        pubs = [(self._measure(task), raw[rows, : task.num_parameters]) for task, rows in distinct.items()]
+        results = self.sampler.run(pubs, shots=self.shots).result()
+        self.budget.add(jobs=1, pubs=len(pubs))
+        values = np.zeros(len(tasks))
+        for (task, rows), result in zip(distinct.items(), results, strict=True):
+            bits: BitArray = result.data.meas
+            for place, row in enumerate(rows):
+                values[row] = _mean(bits[place], task.hamiltonian)
+            self.budget.add(circuits=len(rows), shots=len(rows) * int(bits.num_shots))
+        return torch.as_tensor(values).to(points)
+
+    def _measure(self, task: Task) -> QuantumCircuit:
+        if task not in self._measured:
+            if not is_diagonal(task.hamiltonian):
+                raise ValueError(
+                    "Counts give the energy of diagonal operators only, but this one has X or Y terms. Use an "
+                    "estimator with parameter_shift."
+                )
+            circuit = task.circuit.measure_all(inplace=False)
+            self._measured[task] = circuit if self.pass_manager is None else self.pass_manager.run(circuit)
+        return self._measured[task]
+
+
+def _mean(bits: BitArray, operator: SparsePauliOp) -> float:
+    """Return the mean energy of the shots of one point."""
+    shots = np.unpackbits(bits.array, axis=-1, bitorder="big")[:, ::-1][:, : bits.num_bits]
+    odd = (shots.astype(np.int64) @ operator.paulis.z.T.astype(np.int64)) & 1
+    return float(((1 - 2 * odd) @ operator.coeffs.real).mean())

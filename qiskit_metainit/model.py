@@ -1,0 +1,72 @@
+"""The Model contract: a policy that proposes points and may ask for a few costs first."""
+
+from __future__ import annotations
+
+import inspect
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from typing import Any
+
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from qiskit_metainit.features import FeatureBatch, Features
+
+State = Any
+"""What a model remembers between its answers: any nesting of tensors with a leading B."""
+
+
+class Model(nn.Module, ABC):
+    """A meta-learner or a formula.
+
+    Subclasses are final and take only keyword settings with JSON values, each kept as an attribute of the same name.
+    Points are in natural units (see ``ansatz``): the rollout turns them into radians with ``features.unit``, so no
+    model can depend on the Hamiltonian's units. Row b of an answer may depend on row b of the input only.
+    """
+
+    queries: int = 0
+    """Costs asked for before the answer."""
+
+    @property
+    def settings(self) -> Mapping[str, Any]:
+        """The keyword settings that rebuild this model, without its weights."""
+        return {name: getattr(self, name) for name in inspect.signature(type(self)).parameters}
+
+    def unsupported(self, features: Features) -> str | None:
+        """Return why this model cannot serve a task ("it needs ..., but ..."), or None if it can."""
+        return None
+
+    @abstractmethod
+    def begin(self, features: FeatureBatch) -> tuple[Float[Tensor, "B P"], State]:
+        """Return the first points, which are the answer if ``queries`` is 0.
+
+        Args:
+            features: of B tasks that this model supports.
+
+        Returns:
+            (B, P) natural units, and the state for ``refine``.
+        """
+
+    def refine(
+        self, points: Float[Tensor, "B P"], costs: Float[Tensor, " B"], state: State
+    ) -> tuple[Float[Tensor, "B P"], State]:
+        """Return the next points; called ``queries`` times.
+
+        Args:
+            points: (B, P) natural units, as this model proposed them last.
+            costs: (B,) their normalised costs ``(<H> - offset) / scale``, within [-1, 1].
+            state: as this model returned it last.
+        """
+        raise TypeError(f"{type(self).__name__} asks for no costs (queries = 0), so it has nothing to refine.")
+
+
+def needs_qaoa(model: Model, features: Features) -> str | None:
+    """Return the reason why a QAOA formula does not serve a task, or None."""
+    if features.ansatz != "qaoa":
+        return (
+            f"{type(model).__name__} needs a standard QAOA circuit, but another ansatz with "
+            f"{features.num_parameters} parameters came"
+        )
+    if not features.diagonal:
+        return f"{type(model).__name__} needs a diagonal operator (products of Z), but it has X or Y terms"
+    return None

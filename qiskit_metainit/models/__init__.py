@@ -1,0 +1,1 @@
+"""Models, learned and not, one a file."""

@@ -1,0 +1,56 @@
+"""SK-infinity: the optimal angles of infinitely large spin glasses, rescaled by degree and weights."""
+
+from __future__ import annotations
+
+import json
+from functools import cache
+from importlib import resources
+from typing import final
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from qiskit_metainit.ansatz import from_literature, per_layer, split_point
+from qiskit_metainit.features import FeatureBatch, Features
+from qiskit_metainit.model import Model, State, needs_qaoa
+
+
+@final
+class SkInfinity(Model):
+    """The strongest formula known: no query, any diagonal Hamiltonian, any depth.
+
+    The angles maximise the energy at infinite size (Farhi et al. 2022, arXiv:1910.08187; Basso et al. 2022,
+    arXiv:2110.14206, Section 4) and were recomputed from that iteration. Rescaling: beta = beta_SK and
+    gamma_C = 2 gamma_SK arctan(1/sqrt(d - 1)) / rms(w) with the mean number d of terms a touched qubit (Wurtz and
+    Love 2021 for the arctan, Sureshbabu et al. 2024 for rms(w)). Beyond the deepest tabulated p the schedule is
+    stretched linearly in s = (l - 1/2)/p.
+    """
+
+    def unsupported(self, features: Features) -> str | None:
+        """See Model."""
+        return needs_qaoa(self, features)
+
+    def begin(self, features: FeatureBatch) -> tuple[Float[Tensor, "B P"], State]:
+        """See Model."""
+        points = per_layer([item.reps for item in features.items], _schedule)
+        for row, item in enumerate(features.items):
+            _, gammas = split_point(points[row, : item.num_parameters])
+            gammas *= 2.0 * features.named("degree_angle")[row]
+        return points, None
+
+
+@cache
+def _table() -> dict[int, tuple[list[float], list[float]]]:
+    text = (resources.files("qiskit_metainit.models") / "sk_infinity.json").read_text(encoding="utf-8")
+    return {int(p): (row["beta"], row["gamma"]) for p, row in json.loads(text)["depths"].items()}
+
+
+def _schedule(reps: int) -> Tensor:
+    table = _table()
+    known = min(reps, max(table))
+    stage = (np.arange(reps) + 0.5) / reps
+    tabulated = (np.arange(known) + 0.5) / known
+    betas, gammas = (torch.as_tensor(np.interp(stage, tabulated, values)) for values in table[known])
+    return from_literature(betas, gammas)

@@ -1,0 +1,182 @@
+"""A Hamiltonian to minimise, its family, and how its outcomes read in the user's own terms."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol, TypeVar, runtime_checkable
+
+import numpy as np
+from numpy.typing import NDArray
+from qiskit.quantum_info import SparseObservable, SparsePauliOp
+
+Number = TypeVar("Number", np.float64, np.complex128)
+
+
+def as_pauli_sum(operator: SparsePauliOp | SparseObservable) -> SparsePauliOp:
+    """Return any supported Hermitian operator as a Pauli sum, merged and checked.
+
+    Args:
+        operator: a ``SparsePauliOp`` or ``SparseObservable`` with real, finite, unparameterised coefficients.
+
+    Returns:
+        The same operator with duplicate terms merged and exact zeros dropped. The identity term stays.
+
+    Raises:
+        TypeError: if it is of another type.
+        ValueError: if a coefficient is not a finite real number, or nothing but the identity is left.
+
+    >>> as_pauli_sum(SparsePauliOp(["ZZ", "ZZ"], [0.5, 0.5]))
+    SparsePauliOp(['ZZ'],
+                  coeffs=[1.+0.j])
+    """
+    if isinstance(operator, SparseObservable):
+        operator = SparsePauliOp.from_sparse_observable(operator)
+    if not isinstance(operator, SparsePauliOp):
+        raise TypeError(
+            "The operator must be a qiskit SparsePauliOp or SparseObservable, "
+            f"but a {type(operator).__name__} came. Build one with SparsePauliOp.from_list([('ZZ', 1.0), ...])."
+        )
+    coefficients = operator.coeffs
+    if coefficients.dtype == object:
+        raise ValueError(
+            "The operator's coefficients must be numbers, but it has unbound parameters. Bind them first with "
+            "operator.assign_parameters(...)."
+        )
+    if not np.all(np.isfinite(coefficients)):
+        bad = operator.paulis[~np.isfinite(coefficients)][0]
+        raise ValueError(f"The operator's coefficients must be finite, but the one of {bad} is not. Check the weights.")
+    if np.any(np.abs(coefficients.imag) > 1e-12 * max(1.0, float(np.abs(coefficients).max(initial=0.0)))):
+        raise ValueError(
+            "The operator must be Hermitian (real coefficients), but some coefficients are complex. "
+            "Take (operator + operator.adjoint()) / 2 if the imaginary part is numerical noise."
+        )
+    real = SparsePauliOp(operator.paulis, coefficients.real)
+    merged = real.simplify(atol=0.0, rtol=0.0)
+    if not np.any(merged.paulis.x | merged.paulis.z, axis=1)[merged.coeffs != 0].any():
+        raise ValueError(
+            "The operator must have at least one non-identity term with a non-zero coefficient, but it is constant: "
+            "every state has the same energy, so there is nothing to optimise."
+        )
+    return merged
+
+
+def offset(operator: SparsePauliOp) -> float:
+    """Return the coefficient of the identity: the mean of the spectrum."""
+    identity = ~np.any(operator.paulis.x | operator.paulis.z, axis=1)
+    return float(operator.coeffs[identity].real.sum())
+
+
+def is_diagonal(operator: SparsePauliOp) -> bool:
+    """Return whether every term is a product of Z."""
+    return not bool(operator.paulis.x.any())
+
+
+@dataclass(frozen=True, eq=False)
+class Problem:
+    """One instance: the Hamiltonian that solvers minimise, and its reading in the user's terms.
+
+    Node i of ``nodes`` is qubit i, the i-th character of a bitstring *from the right*.
+    """
+
+    operator: SparsePauliOp
+    """The Hamiltonian to be minimised."""
+    family: str
+    """Name of the family, as the plugins list it."""
+    nodes: tuple[Hashable, ...]
+    """The user's label of each qubit."""
+    maximise: bool = False
+    """Whether the user maximises; the operator is then minus the user's objective."""
+
+    @property
+    def num_qubits(self) -> int:
+        """Number of qubits, one a node."""
+        return len(self.nodes)
+
+    def decode(self, bitstring: str) -> dict[Hashable, int]:
+        """Return each node's bit.
+
+        Args:
+            bitstring: as Qiskit prints it, qubit 0 at the right end.
+
+        Raises:
+            ValueError: if it is not a string of one 0 or 1 a node.
+        """
+        if len(bitstring) != self.num_qubits or set(bitstring) - {"0", "1"}:
+            raise ValueError(
+                f"A bitstring of {self.num_qubits} characters 0 or 1 is needed (one a node), but {bitstring!r} came. "
+                "Remove spaces and the bits of other registers."
+            )
+        return {node: int(bit) for node, bit in zip(self.nodes, reversed(bitstring), strict=True)}
+
+    def partition(self, bitstring: str) -> tuple[tuple[Hashable, ...], tuple[Hashable, ...]]:
+        """Return the nodes with bit 0 and the nodes with bit 1."""
+        bits = self.decode(bitstring)
+        zeros = tuple(node for node, bit in bits.items() if not bit)
+        return zeros, tuple(node for node, bit in bits.items() if bit)
+
+    def value(self, outcome: float | str) -> float:
+        """Return what an outcome is worth in the user's sense and units.
+
+        Args:
+            outcome: an energy of ``operator`` (an expectation or an eigenvalue), or a bitstring.
+
+        Raises:
+            ValueError: if a bitstring is malformed or the operator is not diagonal, so bitstrings have no energy.
+        """
+        energy = self._energy(outcome) if isinstance(outcome, str) else float(outcome)
+        return -energy if self.maximise else energy
+
+    def _energy(self, bitstring: str) -> float:
+        if not is_diagonal(self.operator):
+            raise ValueError(
+                "A bitstring has an energy only under a diagonal operator, but this one has X or Y terms. "
+                "Give the expectation value instead."
+            )
+        bits = np.array(list(self.decode(bitstring).values()), dtype=np.int64)
+        signs = 1 - 2 * ((self.operator.paulis.z.astype(np.int64) @ bits) % 2)
+        return float(np.real(self.operator.coeffs) @ signs)
+
+
+@runtime_checkable
+class Family(Protocol):
+    """A distribution of problems to learn from: settings are keywords, problems are drawn with ``sample``."""
+
+    def sample(self, rng: np.random.Generator) -> Problem:
+        """Draw one instance."""
+        ...
+
+    @property
+    def settings(self) -> Mapping[str, Any]:
+        """The keyword settings that rebuild this family, as JSON values."""
+        ...
+
+
+def diagonal_values(operator: SparsePauliOp) -> NDArray[np.float64]:
+    """Return the 2^Q eigenvalues of a diagonal operator, index = the bitstring read as an integer.
+
+    Raises:
+        ValueError: if the operator is not diagonal.
+    """
+    if not is_diagonal(operator):
+        raise ValueError("The operator must be diagonal (products of Z only), but it has X or Y terms.")
+    coefficients = np.zeros(1 << int(operator.num_qubits))
+    np.add.at(coefficients, masks(operator.paulis.z), operator.coeffs.real)
+    return walsh(coefficients)
+
+
+def masks(bits: NDArray[np.bool_]) -> NDArray[np.int64]:
+    """Return (K,) integers from (K, Q) bits, qubit 0 the least significant."""
+    return bits.astype(np.int64) @ (np.int64(1) << np.arange(bits.shape[1], dtype=np.int64))
+
+
+def walsh(coefficients: NDArray[Number]) -> NDArray[Number]:
+    """Return the Walsh-Hadamard transform: entry x is ``sum_m coefficients[m] (-1)^|x & m|``.
+
+    So a sum of Z products, given by the masks of their qubits, becomes its diagonal in O(Q 2^Q) whatever their number.
+    """
+    values = coefficients
+    for _ in range(coefficients.size.bit_length() - 1):
+        pairs = values.reshape(-1, 2)  # consuming the lowest bit and filling from the top keeps every step contiguous
+        values = np.concatenate([pairs[:, 0] + pairs[:, 1], pairs[:, 0] - pairs[:, 1]])
+    return values

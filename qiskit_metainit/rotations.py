@@ -1,0 +1,171 @@
+"""A parameterised circuit as fixed gates and Pauli rotations with affine angles."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from qiskit.circuit import Gate, Instruction, Parameter, ParameterExpression, QuantumCircuit
+from qiskit.circuit.library import PauliEvolutionGate
+from qiskit.quantum_info import SparsePauliOp
+
+# A letter a qubit, in the order of the gate's own qubit arguments. A phase gate is RZ up to a global phase.
+_LETTERS = {
+    "rx": "X",
+    "ry": "Y",
+    "rz": "Z",
+    "p": "Z",
+    "u1": "Z",
+    "rxx": "XX",
+    "ryy": "YY",
+    "rzz": "ZZ",
+    "rzx": "ZX",
+}
+_SKIPPED = frozenset({"barrier", "id", "delay", "global_phase"})
+_LARGEST_MATRIX = 3  # wider fixed gates are taken apart, so that no 2^k x 2^k matrix is built for large k
+
+
+@dataclass(frozen=True)
+class Angle:
+    """An affine function of the circuit's parameters, in radians: ``constant + sum slope_j * theta_j``."""
+
+    slopes: tuple[tuple[int, float], ...] = ()
+    """(index into ``circuit.parameters``, slope) pairs, ordered by index, no zero slope."""
+    constant: float = 0.0
+    """The value at theta = 0, radians."""
+
+    def times(self, factor: float) -> Angle:
+        """Return the angle multiplied by a number."""
+        return Angle(tuple((index, slope * factor) for index, slope in self.slopes), self.constant * factor)
+
+
+@dataclass(frozen=True)
+class Rotation:
+    """``exp(-i angle/2 P)`` with P a product of Paulis."""
+
+    letters: str
+    """X, Y or Z, one a qubit, in the order of ``qubits``."""
+    qubits: tuple[int, ...]
+    """The qubits P acts on."""
+    angle: Angle
+    """The rotation angle, radians."""
+
+
+@dataclass(frozen=True, eq=False)
+class Fixed:
+    """A gate without parameters."""
+
+    gate: Gate
+    """The gate itself."""
+    matrix: NDArray[np.complex128]
+    """(2^k, 2^k) unitary, little-endian: the first of ``qubits`` is the least significant bit."""
+    qubits: tuple[int, ...]
+    """The k qubits it acts on."""
+
+
+def split(circuit: QuantumCircuit) -> list[Rotation | Fixed]:
+    """Return the circuit's operations in order, every parameter inside the angle of a Pauli rotation.
+
+    Standard gates, nested circuits and ``PauliEvolutionGate`` are taken apart by their own definitions, so the result
+    is what would run. The global phase is dropped.
+
+    Args:
+        circuit: unitary, with angles that are affine in ``circuit.parameters``.
+
+    Raises:
+        ValueError: at a measurement, reset or control flow, at an angle that is not affine, or at a parameterised
+            operation without definition.
+    """
+    numbering = {parameter: index for index, parameter in enumerate(circuit.parameters)}
+    return list(_walk(circuit, tuple(range(circuit.num_qubits)), numbering, {}))
+
+
+def _walk(
+    circuit: QuantumCircuit,
+    wires: Sequence[int],
+    numbering: Mapping[Parameter, int],
+    known: dict[ParameterExpression, Angle],
+) -> Iterator[Rotation | Fixed]:
+    place = dict(zip(circuit.qubits, wires, strict=True))
+    for instruction in circuit.data:
+        operation = instruction.operation
+        qubits = tuple(place[bit] for bit in instruction.qubits)
+        if operation.name in _SKIPPED:
+            continue
+        if not isinstance(operation, Gate) and (operation.definition is None or instruction.clbits):
+            raise ValueError(
+                f"A unitary circuit is needed, but it has the operation {operation.name!r}. "
+                "Remove measurements (circuit.remove_final_measurements(inplace=False)), resets and control flow."
+            )
+        if operation.name in _LETTERS:
+            yield Rotation(_LETTERS[operation.name], qubits, _angle(operation.params[0], numbering, known))
+        elif operation.name in {"u", "u3"}:
+            theta, phi, lam = (_angle(value, numbering, known) for value in operation.params)
+            yield Rotation("Z", qubits, lam)
+            yield Rotation("Y", qubits, theta)
+            yield Rotation("Z", qubits, phi)
+        elif isinstance(operation, PauliEvolutionGate) and (terms := _diagonal_terms(operation)) is not None:
+            time = _angle(operation.time, numbering, known)
+            for support, coefficient in terms:
+                yield Rotation("Z" * len(support), tuple(qubits[i] for i in support), time.times(2.0 * coefficient))
+        elif not _has_parameters(operation) and operation.num_qubits <= _LARGEST_MATRIX and isinstance(operation, Gate):
+            yield Fixed(operation, np.asarray(operation.to_matrix(), dtype=np.complex128), qubits)
+        elif operation.definition is not None:
+            yield from _walk(operation.definition, qubits, numbering, known)
+        elif isinstance(operation, Gate) and not _has_parameters(operation):
+            yield Fixed(operation, np.asarray(operation.to_matrix(), dtype=np.complex128), qubits)
+        else:
+            raise ValueError(
+                f"Parameters are supported in Pauli rotations and in gates defined by them, but {operation.name!r} has "
+                "no definition. Decompose it first, or transpile the circuit to a basis with rx, ry, rz, rzz."
+            )
+
+
+def _has_parameters(operation: Instruction) -> bool:
+    return any(isinstance(value, ParameterExpression) and value.parameters for value in operation.params)
+
+
+def _diagonal_terms(gate: PauliEvolutionGate) -> list[tuple[tuple[int, ...], float]] | None:
+    """Return (support, coefficient) of an evolution under Z products, whose factors commute; None for any other."""
+    operators = gate.operator if isinstance(gate.operator, list) else [gate.operator]
+    if any(not isinstance(operator, SparsePauliOp) or operator.paulis.x.any() for operator in operators):
+        return None
+    return [
+        (tuple(int(i) for i in np.flatnonzero(z)), float(np.real(coefficient)))
+        for operator in operators
+        for z, coefficient in zip(operator.paulis.z, operator.coeffs, strict=True)
+        if z.any()
+    ]
+
+
+def _angle(
+    value: ParameterExpression | float,
+    numbering: Mapping[Parameter, int],
+    known: dict[ParameterExpression, Angle],
+) -> Angle:
+    if isinstance(value, Parameter):
+        return Angle(((numbering[value], 1.0),))
+    if not isinstance(value, ParameterExpression):
+        return Angle(constant=float(np.real(value)))
+    if value not in known:
+        known[value] = _affine(value, numbering)
+    return known[value]
+
+
+def _affine(expression: ParameterExpression, numbering: Mapping[Parameter, int]) -> Angle:
+    slopes = []
+    for parameter in expression.parameters:
+        slope = expression.gradient(parameter)
+        if isinstance(slope, ParameterExpression):
+            if slope.parameters:
+                raise ValueError(
+                    f"Angles must be affine in the parameters (a*theta + b), but {expression} came. "
+                    "Give each non-linear expression a parameter of its own."
+                )
+            slope = slope.numeric()
+        if slope != 0:
+            slopes.append((numbering[parameter], float(np.real(slope))))
+    at_zero = expression.bind(dict.fromkeys(expression.parameters, 0.0))
+    return Angle(tuple(sorted(slopes)), float(np.real(at_zero.numeric())))

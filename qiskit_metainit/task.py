@@ -1,0 +1,97 @@
+"""Circuit, Hamiltonian, features and scale: one cost landscape."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from qiskit import QuantumCircuit
+from qiskit.quantum_info import SparseObservable, SparsePauliOp
+
+from qiskit_metainit import features
+from qiskit_metainit.ansatz import qaoa, qaoa_reps_of
+from qiskit_metainit.features import Features
+from qiskit_metainit.problem import as_pauli_sum, offset
+
+
+@dataclass(frozen=True, eq=False)
+class Task:
+    """One cost landscape: entry i of a point binds ``circuit.parameters[i]``."""
+
+    circuit: QuantumCircuit
+    """The parameterised circuit that runs, laid out on a device or not."""
+    hamiltonian: SparsePauliOp
+    """The Hamiltonian on the circuit's qubits."""
+    features: Features
+    """Computed from the logical problem, so a layout does not change them."""
+    scale: float
+    """Sum of the absolute non-identity Pauli coefficients, in the Hamiltonian's units."""
+
+    @classmethod
+    def qaoa(cls, operator: SparsePauliOp | SparseObservable, *, reps: int) -> Task:
+        """Return the landscape of the standard QAOA circuit with p = reps layers.
+
+        Raises:
+            ValueError: if the operator is constant, not Hermitian or not finite, or reps is not a positive integer.
+
+        >>> Task.qaoa(SparsePauliOp(["ZZI", "IZZ"]), reps=2).circuit.num_parameters
+        4
+        """
+        hamiltonian = as_pauli_sum(operator)
+        return cls(qaoa(hamiltonian, reps), hamiltonian, features.of_qaoa(hamiltonian, reps), scale_of(hamiltonian))
+
+    @classmethod
+    def from_circuit(cls, circuit: QuantumCircuit, operator: SparsePauliOp | SparseObservable) -> Task:
+        """Return the landscape of any parameterised circuit.
+
+        A circuit that is the operator's standard QAOA circuit is recognised as such. A transpiled circuit takes the
+        logical operator, whose layout is applied here.
+
+        Raises:
+            ValueError: if the circuit has no parameters or the numbers of qubits differ.
+        """
+        logical = as_pauli_sum(operator)
+        if circuit.num_parameters == 0:
+            raise ValueError("A parameterised circuit is needed, but this one has no parameters: nothing to optimise.")
+        hamiltonian = _on_layout(logical, circuit)
+        if hamiltonian.num_qubits != circuit.num_qubits:
+            raise ValueError(
+                f"Circuit and operator must have the same number of qubits, but they have {circuit.num_qubits} and "
+                f"{operator.num_qubits}. For a transpiled circuit give the operator before apply_layout."
+            )
+        reps = qaoa_reps_of(circuit, logical)
+        known = features.of_circuit(circuit, logical) if reps is None else features.of_qaoa(logical, reps)
+        return cls(circuit, hamiltonian, known, scale_of(logical))
+
+    def transpiled(self, circuit: QuantumCircuit) -> Task:
+        """Return this landscape on a transpiled version of its circuit; features and scale stay the logical ones.
+
+        Raises:
+            ValueError: if the circuit's parameters are not this circuit's.
+        """
+        if list(circuit.parameters) != list(self.circuit.parameters):
+            raise ValueError(
+                "The transpiled circuit must keep the parameters of the task's circuit, but they differ. "
+                "Transpile task.circuit itself, unbound."
+            )
+        return Task(circuit, _on_layout(self.hamiltonian, circuit), self.features, self.scale)
+
+    @property
+    def offset(self) -> float:
+        """Coefficient of the identity: costs are normalised as (cost - offset) / scale."""
+        return offset(self.hamiltonian)
+
+    @property
+    def num_parameters(self) -> int:
+        """P of this task."""
+        return int(self.circuit.num_parameters)
+
+
+def scale_of(operator: SparsePauliOp) -> float:
+    """Return the sum of the absolute non-identity coefficients."""
+    present = (operator.paulis.x | operator.paulis.z).any(axis=1)
+    return float(np.abs(operator.coeffs.real[present]).sum())
+
+
+def _on_layout(operator: SparsePauliOp, circuit: QuantumCircuit) -> SparsePauliOp:
+    return operator if circuit.layout is None else operator.apply_layout(circuit.layout)

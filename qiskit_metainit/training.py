@@ -1,0 +1,268 @@
+"""Meta-training: meta-losses, the loop, checkpoints."""
+
+from __future__ import annotations
+
+import json
+import math
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from qiskit.quantum_info import SparsePauliOp
+from torch import Tensor
+
+from qiskit_metainit.ansatz import check_reps
+from qiskit_metainit.budget import Budget
+from qiskit_metainit.engine import Engine
+from qiskit_metainit.features import of_qaoa
+from qiskit_metainit.model import Model
+from qiskit_metainit.problem import Family, Problem
+from qiskit_metainit.rollout import normalised_cost, rollout
+from qiskit_metainit.task import Task
+
+MetaLoss = Callable[[Tensor], Tensor]
+"""(T, B) normalised costs of a rollout -> a number to minimise."""
+
+
+def final(costs: Float[Tensor, "T B"]) -> Float[Tensor, ""]:
+    """Return the mean cost of the answer, ``E y_T``."""
+    return costs[-1].mean()
+
+
+def weighted_sum(costs: Float[Tensor, "T B"]) -> Float[Tensor, ""]:
+    """Return ``E sum_t w_t y_t`` with w_t = 0.1 t (Lin et al. 2025, arXiv:2512.05058)."""
+    weights = 0.1 * torch.arange(1, len(costs) + 1, dtype=costs.dtype)
+    return (weights[:, None] * costs).sum(dim=0).mean()
+
+
+def observed_improvement(costs: Float[Tensor, "T B"]) -> Float[Tensor, ""]:
+    """Return ``E sum_t min(y_t - min_(j<t) y_j, 0)`` with y_0 = 0 (Verdon et al. 2019, arXiv:1907.05415, Eq. 8)."""
+    before = torch.cat([torch.zeros_like(costs[:1]), costs[:-1]]).cummin(dim=0).values
+    return torch.clamp(costs - before, max=0.0).sum(dim=0).mean()
+
+
+def cumulative_improvement(costs: Float[Tensor, "T B"]) -> Float[Tensor, ""]:
+    """Return ``E sum_t min(y_0, .., y_t)`` with y_0 = 0: every improvement counts for all the steps it lasts.
+
+    Chen et al. 2025 (arXiv:2505.00561) sum the improvements along the trajectory without giving weights; a plain sum
+    would telescope to the observed improvement, so this is our reading: earlier is better.
+    """
+    return torch.clamp(costs, max=0.0).cummin(dim=0).values.sum(dim=0).mean()
+
+
+LOSSES: Mapping[str, MetaLoss] = {
+    loss.__name__: loss for loss in (final, weighted_sum, observed_improvement, cumulative_improvement)
+}
+"""The meta-losses by name, as the command line and the artifacts spell them."""
+
+
+@dataclass(frozen=True)
+class Report:
+    """What a training did."""
+
+    losses: tuple[float, ...]
+    """Meta-loss of every step, resumed ones included."""
+    seconds: float
+    """Wall-clock time of this call."""
+    spent: Budget
+    """What this call's engine spent."""
+    resumed_at: int = 0
+    """Step at which a checkpoint was taken up, 0 for a fresh start."""
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """How the optimiser goes."""
+
+    learning_rate: float = 3e-3
+    """Adam's, falling to a hundredth along half a cosine."""
+    clip: float = 1.0
+    """Largest norm of a gradient step's gradient."""
+    instances: int = 1008
+    """Problems drawn from the family at the start (the number of Lin et al. 2025); batches are drawn from them."""
+    checkpoint_every: int = 200
+    """Steps between checkpoints."""
+
+
+def train(
+    model: Model,
+    family: Family,
+    engine: Engine,
+    *,
+    reps: Sequence[int],
+    loss: MetaLoss | str = final,
+    steps: int,
+    batch: int,
+    rng: np.random.Generator,
+    schedule: Schedule | None = None,
+    checkpoint: Path | None = None,
+    progress: Callable[[int, float], None] | None = None,
+) -> Report:
+    """Train a model in place on a family's QAOA landscapes, by the cost itself, without labels.
+
+    Args:
+        model: any model with weights.
+        family: where the instances come from.
+        engine: answers with costs and their gradients.
+        reps: depths p, one drawn a step.
+        loss: a meta-loss, or its name in ``LOSSES``.
+        steps: gradient steps in all, those before a resumption included.
+        batch: B, instances a step; a step's instances have one size, so that they run as one batch.
+        rng: draws instances, sizes, depths and batches.
+        schedule: of the optimiser.
+        checkpoint: a file. If it exists, training goes on from there to the same result as without interruption; it
+            is written every ``checkpoint_every`` steps, at the end, and when the training is interrupted.
+        progress: called with (step, loss) after every step.
+
+    Raises:
+        ValueError: if the model has no weights or does not support a depth, the engine gives no gradients, or the
+            checkpoint is of another training.
+        FloatingPointError: if the loss is no longer finite; the checkpoint keeps the last good weights.
+    """
+    schedule = schedule or Schedule()
+    loss = _named(loss)
+    reps = [check_reps(depth) for depth in reps]
+    _check(model, engine, reps, steps, batch)
+    plan = {
+        "reps": reps,
+        "loss": getattr(loss, "__name__", "custom"),
+        "steps": steps,
+        "batch": batch,
+        "model": type(model).__name__,
+        "settings": dict(model.settings),
+        "family": dict(family.settings),
+        "rng": rng.bit_generator.state,
+        **vars(schedule),
+    }
+    fingerprint = json.dumps(plan)
+    start, before = time.perf_counter(), engine.budget.copy()
+    pool = _Pool([family.sample(rng) for _ in range(schedule.instances)])
+    optimizer = torch.optim.Adam(model.parameters(), lr=schedule.learning_rate)
+    losses: list[float] = []
+    if checkpoint is not None and checkpoint.exists():
+        losses = _restore(checkpoint, fingerprint, model, optimizer, rng)
+    resumed_at = len(losses)
+    state = json.dumps(rng.bit_generator.state)
+    whole = True  # whether weights, rng state and losses belong to the same step, so that they may be saved
+    model.train()
+    try:
+        for step in range(resumed_at, steps):
+            for group in optimizer.param_groups:
+                group["lr"] = schedule.learning_rate * (0.505 + 0.495 * math.cos(math.pi * step / steps))
+            tasks = pool.draw(reps, batch, rng)
+            known = [task.features for task in tasks]
+            trajectory = rollout(model, known, normalised_cost(engine, tasks), measure_answer=True)
+            value = loss(trajectory.costs)
+            if not torch.isfinite(value):
+                raise FloatingPointError(
+                    f"The loss is {value.item()} at step {step}. Lower the learning rate; the checkpoint, if any, "
+                    "keeps the weights before this step."
+                )
+            optimizer.zero_grad()
+            value.backward()  # type: ignore[no-untyped-call]
+            torch.nn.utils.clip_grad_norm_(model.parameters(), schedule.clip)
+            whole = False
+            optimizer.step()
+            losses.append(value.item())
+            state = json.dumps(rng.bit_generator.state)
+            whole = True
+            if checkpoint is not None and (step + 1) % schedule.checkpoint_every == 0:
+                _save(checkpoint, fingerprint, model, optimizer, state, losses)
+            if progress is not None:
+                progress(step, losses[-1])
+    finally:
+        model.eval()
+        if checkpoint is not None and whole and len(losses) > resumed_at:
+            _save(checkpoint, fingerprint, model, optimizer, state, losses)
+    return Report(tuple(losses), time.perf_counter() - start, engine.budget.since(before), resumed_at)
+
+
+class _Pool:
+    """The instances of a training by size, and their landscapes, built when first drawn."""
+
+    def __init__(self, problems: Sequence[Problem]) -> None:
+        self._sizes: dict[int, list[Problem]] = {}
+        for problem in problems:
+            self._sizes.setdefault(problem.num_qubits, []).append(problem)
+        self._shares = np.array([len(group) for group in self._sizes.values()]) / len(problems)
+        self._tasks: dict[tuple[int, int], Task] = {}
+
+    def draw(self, reps: Sequence[int], batch: int, rng: np.random.Generator) -> list[Task]:
+        group = list(self._sizes.values())[int(rng.choice(len(self._sizes), p=self._shares))]
+        depth = reps[int(rng.integers(len(reps)))]
+        return [self._task(group[i], depth) for i in rng.integers(len(group), size=batch)]
+
+    def _task(self, problem: Problem, reps: int) -> Task:
+        key = (id(problem), reps)
+        if key not in self._tasks:
+            self._tasks[key] = Task.qaoa(problem.operator, reps=reps)
+        return self._tasks[key]
+
+
+def _named(loss: MetaLoss | str) -> MetaLoss:
+    if not isinstance(loss, str):
+        return loss
+    if loss not in LOSSES:
+        raise ValueError(f"loss must be one of {', '.join(LOSSES)} or a function of (T, B) costs, but {loss!r} came.")
+    return LOSSES[loss]
+
+
+def _check(model: Model, engine: Engine, reps: Sequence[int], steps: int, batch: int) -> None:
+    if not any(parameter.requires_grad for parameter in model.parameters()):
+        raise ValueError(
+            f"{type(model).__name__} has no weights to train. Choose a model such as lstm or sk_correction."
+        )
+    if engine.order < 1:
+        raise ValueError(
+            f"Training needs gradients, but {type(engine).__name__} offers none. Use statevector or parameter_shift."
+        )
+    if not reps or steps < 1 or batch < 1:
+        raise ValueError(f"At least one depth, step and instance is needed: {reps=}, {steps=}, {batch=} came.")
+    for depth in reps:
+        reason = model.unsupported(of_qaoa(SparsePauliOp("ZZ"), depth))
+        if reason is not None:
+            raise ValueError(f"The model cannot be trained at reps={depth}: {reason}.")
+
+
+def _save(
+    path: Path, plan: str, model: Model, optimizer: torch.optim.Optimizer, state: str, losses: list[float]
+) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    content = {
+        "plan": plan,
+        "model": model.state_dict(),
+        "optimizer": optimizer.state_dict(),
+        "rng": state,
+        "losses": losses,
+    }
+    partial = path.with_name(path.name + ".partial")  # so that a crash while writing leaves the last checkpoint whole
+    torch.save(content, partial)
+    partial.replace(path)
+
+
+def _restore(
+    path: Path, plan: str, model: Model, optimizer: torch.optim.Optimizer, rng: np.random.Generator
+) -> list[float]:
+    try:
+        content = torch.load(path, weights_only=True)
+        known, losses = json.loads(content["plan"]), list(content["losses"])
+    except Exception as error:  # torch raises many kinds on a damaged file
+        raise ValueError(
+            f"A checkpoint of this training is needed, but {path} cannot be read ({error}). Move the file away to "
+            "start afresh."
+        ) from error
+    wanted = json.loads(plan)
+    if known != wanted:
+        differing = sorted(key for key in wanted if known.get(key) != wanted[key])
+        raise ValueError(
+            f"The checkpoint {path} is of another training: {', '.join(differing)} differ. Repeat the command that "
+            "wrote it, or choose another checkpoint file."
+        )
+    model.load_state_dict(content["model"])
+    optimizer.load_state_dict(content["optimizer"])
+    rng.bit_generator.state = json.loads(content["rng"])
+    return losses

@@ -1,0 +1,127 @@
+"""A minimum eigensolver that starts itself at a proposed point."""
+
+from __future__ import annotations
+
+import copy
+import warnings
+from dataclasses import replace
+from functools import partial
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any
+
+from qiskit import QuantumCircuit
+from qiskit_algorithms import MinimumEigensolver
+
+from qiskit_metainit import features
+from qiskit_metainit.engine import Engine
+from qiskit_metainit.engines.parameter_shift import ParameterShift
+from qiskit_metainit.engines.sampling import Sampling
+from qiskit_metainit.problem import Problem, as_pauli_sum
+
+if TYPE_CHECKING:
+    from qiskit_metainit.initializer import MetaInitializer, Proposal
+
+_FOR_THE_MEAN = "the point was learned for the mean energy, but the solver minimises another aggregation of the samples"
+
+
+class WarmStartedSolver(MinimumEigensolver):
+    """QAOA, SamplingVQE or VQE with a starting point of its own for every operator.
+
+    Works on a copy, so the user's solver keeps its ``initial_point``. Every other attribute is read from and written
+    to that copy, and results are passed through with the ``proposal`` added. Made by ``MetaInitializer.wrap``.
+    """
+
+    def __init__(self, meta: MetaInitializer, solver: Any, *, problem: Problem | None = None) -> None:
+        for needed in ("initial_point", "compute_minimum_eigenvalue"):
+            if not hasattr(solver, needed):
+                raise TypeError(
+                    "QAOA, SamplingVQE or VQE of qiskit-algorithms or qiskit-optimization is needed, but a "
+                    f"{type(solver).__name__} came, which has no {needed}."
+                )
+        own = copy.copy(solver)
+        if not _is_qaoa(own) and hasattr(own, "sampler"):
+            own.ansatz = own.ansatz.copy()  # SamplingVQE adds measurements to its circuit in place
+        for name, value in (("_meta", meta), ("_solver", own), ("_problem", problem)):
+            object.__setattr__(self, name, value)
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("__") or "_solver" not in vars(self):  # copying and unpickling ask before there is a solver
+            raise AttributeError(name)
+        return getattr(self._solver, name)
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        setattr(self._solver, name, value)
+
+    def supports_aux_operators(self) -> bool:
+        """Return what the wrapped solver supports."""
+        return bool(self._solver.supports_aux_operators())
+
+    def compute_minimum_eigenvalue(self, operator: Any, aux_operators: Any = None) -> Any:
+        """Propose a starting point for the operator, run the wrapped solver from it and return its result.
+
+        The result has the additional attribute ``proposal``.
+
+        Raises:
+            CoverageError: if neither the model nor a formula serves the solver's ansatz.
+        """
+        proposal = self._propose(operator)
+        before = self._solver.initial_point
+        self._solver.initial_point = proposal.point
+        try:
+            result = self._solver.compute_minimum_eigenvalue(operator, aux_operators)
+        finally:
+            self._solver.initial_point = before
+        result.proposal = proposal
+        return result
+
+    def _propose(self, operator: Any) -> Proposal:
+        solver, meta = self._solver, self._meta
+        engine = meta.engine or (_own_engine(solver) if meta.model.queries else None)
+        propose = partial(meta.propose, [operator], problem=self._problem, engine=engine)
+        if not _is_qaoa(solver):
+            proposal: Proposal = propose(ansatz=solver.ansatz.remove_final_measurements(inplace=False))[0]
+        elif solver.mixer is None and solver.initial_state is None:
+            proposal = propose(reps=solver.reps)[0]
+        else:
+            proposal = self._custom(operator)
+        if getattr(solver, "aggregation", None) is not None:
+            proposal = replace(proposal, notes=(*proposal.notes, _FOR_THE_MEAN))
+        return proposal
+
+    def _custom(self, operator: Any) -> Proposal:
+        """Return the formula's point for a QAOA with a mixer or initial state of the user's own, if it has one."""
+        from qiskit_metainit.initializer import CoverageError, CoverageWarning, MetaInitializer
+        from qiskit_metainit.models.sk_infinity import SkInfinity
+
+        solver = self._solver
+        what = "mixer" if solver.mixer is not None else "initial state"
+        reason = f"it was trained for the standard QAOA circuit, but the solver has a custom {what}"
+        angles = solver.mixer.num_parameters if isinstance(solver.mixer, QuantumCircuit) else 1
+        unsupported = SkInfinity().unsupported(features.of_qaoa(as_pauli_sum(operator), solver.reps))
+        if angles != 1 or unsupported:
+            raise CoverageError(
+                f"{self._meta.name!r} does not cover this task: {reason}; and no formula stands in, "
+                f"{unsupported or f'since the mixer has {angles} parameters'}. Set initial_point yourself."
+            )
+        warnings.warn(
+            f"{self._meta.name!r} does not cover this task: {reason}. Starting from the formula sk_infinity instead.",
+            CoverageWarning,
+            stacklevel=4,
+        )
+        proposal = MetaInitializer(SkInfinity()).propose([operator], reps=solver.reps)[0]
+        return replace(proposal, covered=False, fallback=reason)
+
+
+def _is_qaoa(solver: Any) -> bool:
+    return all(hasattr(solver, name) for name in ("reps", "mixer", "initial_state"))
+
+
+def _own_engine(solver: Any) -> Engine:
+    """Return an engine on the solver's own primitive and transpiler, so that nothing is simulated behind its back."""
+    transpiler = getattr(solver, "pass_manager", None) or getattr(solver, "_transpiler", None)
+    if transpiler is not None:
+        options = getattr(solver, "_transpiler_options", None) or {}
+        transpiler = SimpleNamespace(run=partial(transpiler.run, **options))
+    if hasattr(solver, "sampler"):
+        return Sampling(solver.sampler, pass_manager=transpiler)
+    return ParameterShift(solver.estimator, pass_manager=transpiler)
