@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from qiskit_metainit.artifact import ArtifactError
-    from qiskit_metainit.initializer import CoverageError, CoverageWarning, MetaInitializer, Proposal
+    from qiskit_metainit.initializer import MetaInitializer
     from qiskit_metainit.problem import Problem
     from qiskit_metainit.problems.maxcut import MaxCut
+    from qiskit_metainit.proposal import CoverageError, CoverageWarning, Proposal
 
 __all__ = [
     "ArtifactError",
@@ -23,12 +24,12 @@ __all__ = [
 
 _HOMES = {
     "ArtifactError": "artifact",
-    "CoverageError": "initializer",
-    "CoverageWarning": "initializer",
+    "CoverageError": "proposal",
+    "CoverageWarning": "proposal",
     "MaxCut": "problems.maxcut",
     "MetaInitializer": "initializer",
     "Problem": "problem",
-    "Proposal": "initializer",
+    "Proposal": "proposal",
 }
 
 

@@ -106,6 +106,81 @@ def show(rows: Sequence[Sequence[str]], title: str) -> None:
     console.print(view)
 
 
+@app.command()
+def demo(
+    initializer: Annotated[str, typer.Option(help="A shipped initializer or an artifact's folder.")] = "qaoa",
+    output: Annotated[Path, typer.Option(help="Folder for demo.png and demo.json.")] = Path("metainit-demo"),
+    seed: Annotated[int, typer.Option(help="Of the random starts and the shot noise.")] = 7,
+    quick: Annotated[bool, typer.Option("--quick", help="Fewer random starts and evaluations.")] = False,
+) -> None:
+    """Cut the marriages of the Florentine families from random, formula and learned starts (about two minutes)."""
+    from qiskit_metainit import demo
+
+    with progress_bar() as update:
+        heats = demo.run(initializer, output, seed=seed, quick=quick, progress=update)
+    for heat in heats:
+        show(heat.table, heat.title)
+        console.print(heat.best_cut, "", highlight=False, soft_wrap=True, sep="\n")
+    console.print(
+        f"MaxCut by QAOA with p = {demo.REPS}, COBYLA with rhobeg = {demo.RHOBEG} from every start. Energies are "
+        "expected cut weights. Points are judged by their exact, noiseless energy: 99% is of the way from the mean "
+        "random point to the best local optimum found; r = (E_max - E) / (E_max - E_min). Best cut: of all sampled "
+        "bitstrings.\n"
+        f"Pictures and numbers: {output / 'demo.png'}, {output / 'demo.json'}",
+        highlight=False,
+        soft_wrap=True,
+    )
+
+
+@app.command()
+def solve(
+    graph: Annotated[Path, typer.Argument(help="An edge list (.txt .edgelist .csv), JSON node-link or GML file.")],
+    reps: Annotated[int, typer.Option(help="QAOA layers p.", min=1)] = 2,
+    initializer: Annotated[str, typer.Option(help="A shipped initializer or an artifact's folder.")] = "qaoa",
+    shots: Annotated[
+        int | None, typer.Option(help="The whole run's budget of shots; by default no limit.", min=1)
+    ] = None,
+    shots_per_eval: Annotated[int, typer.Option(help="Shots of every circuit evaluation.", min=1)] = 1024,
+    evaluations: Annotated[int, typer.Option(help="The optimizer's most iterations.", min=1)] = 60,
+    noise: Annotated[str | None, typer.Option(help="Simulate the noise of a fake backend, such as fake_fez.")] = None,
+    optimizer: Annotated[Optimizer, typer.Option(help="Of qiskit-algorithms.")] = Optimizer.COBYLA,
+    seed: Annotated[int, typer.Option(help="Of the shot noise.")] = 0,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object instead.")] = False,
+) -> None:
+    """Solve MaxCut on your own graph with QAOA on Aer, from a learned start."""
+    from qiskit_metainit import solve
+
+    planned = evaluations if shots is None else min(evaluations, shots // shots_per_eval)
+    with progress_bar() as update:
+        solution = solve.solve(
+            graph,
+            reps=reps,
+            initializer=initializer,
+            optimizer=optimizer.value,
+            shots=shots,
+            shots_per_evaluation=shots_per_eval,
+            evaluations=evaluations,
+            noise=noise,
+            seed=seed,
+            progress=lambda count, energy: update("evaluations", count, max(planned, count)),
+        )
+    if as_json:
+        typer.echo(json.dumps(solution.as_json(), indent=1))
+        return
+    run, problem = solution.run, solution.problem
+    rows = [["", ""], ["best cut sampled", f"{solution.value:g}"]]
+    rows += [[f"side {bit}", ", ".join(map(str, side))] for bit, side in enumerate(problem.partition(run.bitstring))]
+    rows += [
+        ["expected cut at the start", f"{problem.value(float(run.energies[0])):.3f}"],
+        ["best expected cut measured", f"{problem.value(float(run.energies.min())):.3f}"],
+        ["evaluations", str(len(run.energies))],
+        ["shots spent", str(run.shots_spent)],
+    ]
+    show(rows, f"{graph.name}: {problem.num_qubits} nodes, p = {reps}")
+    for sentence in solution.verdict:
+        console.print(f"- {sentence}", highlight=False, soft_wrap=True)
+
+
 @app.command("list")
 def list_() -> None:
     """Show the shipped initializers, and the models, engines and problem families."""

@@ -43,6 +43,9 @@ _Group: TypeAlias = tuple[_Structure, int | None]
 _ANGLES = dict.fromkeys(["rx", "ry", "rz", "p", "rxx", "ryy", "rzz", "rzx", "crx", "cry", "crz", "cp"], 1) | {"u": 3}
 _FIXED = ["id", "h", "x", "y", "z", "s", "sdg", "t", "tdg", "sx", "sxdg", "cx", "cy", "cz", "swap", "reset", "measure"]
 _PLAIN = {*_ANGLES, *_FIXED, "barrier", "global_phase"}
+_ONE_THREAD = {
+    "max_parallel_threads": 1
+}  # on shared cores Aer's threads wait for each other: 0.3 s, not 0.02, at 15 qubits
 _DENSITY_MATRIX_QUBITS = 10  # beyond, 4^Q numbers cost more than 2^Q for each of ~1000 shots
 
 
@@ -62,7 +65,7 @@ def restricted_backend(backend: BackendV2, num_qubits: int) -> BackendV2:
 def noisy_simulator(backend: BackendV2, num_qubits: int, *, seed: _Rng = None) -> AerSimulator:
     """Return an Aer simulator with the noise, basis and couplings of a backend's best ``num_qubits`` qubits.
 
-    Density matrices (4^Q numbers) up to 10 qubits, a trajectory a shot beyond.
+    Density matrices (4^Q numbers) in one thread up to 10 qubits, a trajectory a shot beyond.
 
     Args:
         backend: real or fake, with errors in its target.
@@ -70,7 +73,8 @@ def noisy_simulator(backend: BackendV2, num_qubits: int, *, seed: _Rng = None) -
         seed: frozen by Aer, so the *same* shot noise at every call of the simulator itself; ``shot_sampler`` replaces
             it by fresh ones. None leaves it to Aer.
     """
-    options: dict[str, Any] = {"method": "density_matrix" if num_qubits <= _DENSITY_MATRIX_QUBITS else "statevector"}
+    exact = num_qubits <= _DENSITY_MATRIX_QUBITS
+    options: dict[str, Any] = {"method": "density_matrix", **_ONE_THREAD} if exact else {"method": "statevector"}
     if seed is not None:
         options["seed_simulator"] = int(np.random.default_rng(seed).integers(2**31))
     return AerSimulator.from_backend(restricted_backend(backend, num_qubits), **options)
@@ -106,7 +110,7 @@ def shot_sampler(backend: BackendV2 | None, rng: _Rng) -> LayoutSafeSampler:
             for a noiseless one.
         rng: where the calls' seeds come from.
     """
-    return layout_safe(_FreshSeedSampler(AerSimulator() if backend is None else backend, np.random.default_rng(rng)))
+    return layout_safe(_FreshSeedSampler(backend or AerSimulator(**_ONE_THREAD), np.random.default_rng(rng)))
 
 
 def layout_safe(

@@ -177,7 +177,9 @@ def compare(
         if evaluations:
             for row, task in enumerate(tasks):
                 for k, point in enumerate(runs[:, row]):
-                    counts[name][k, row] = queries + _until(engine, task, point, targets[row], protocol)
+                    counts[name][k, row] = queries + evaluations_until(
+                        engine, task, point, targets[row], cap=protocol.cap, rhobeg=protocol.rhobeg
+                    )
                 report(f"optimising from {name}", row + 1, len(tasks))
     results = {name: _result(models[name].queries, ratios[name], counts[name], protocol) for name in starts}
     results["random"] = _result(0, random_ratios.mean(axis=0), counts["random"], protocol)
@@ -236,8 +238,8 @@ class _Arrived(Exception):  # noqa: N818 it is no error: it ends a run that has 
     pass
 
 
-def _until(engine: Statevector, task: Task, point: Array, target: float, protocol: Protocol) -> int:
-    """Return how many evaluations COBYLA takes to visit a point at or below the target energy."""
+def evaluations_until(engine: Statevector, task: Task, point: Array, target: float, *, cap: int, rhobeg: float) -> int:
+    """Return how many evaluations COBYLA takes to visit a point at or below the target energy, at most ``cap``."""
     count = 0
 
     def energy(angles: Array) -> float:
@@ -253,11 +255,11 @@ def _until(engine: Statevector, task: Task, point: Array, target: float, protoco
             energy,
             point[: task.num_parameters],
             method="COBYLA",
-            options={"rhobeg": protocol.rhobeg, "maxiter": protocol.cap},
+            options={"rhobeg": rhobeg, "maxiter": cap},
         )
     except _Arrived:
         return count
-    return protocol.cap
+    return cap
 
 
 def _result(queries: int, ratios: Array, counts: Array, protocol: Protocol) -> Result:

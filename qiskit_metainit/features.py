@@ -2,7 +2,7 @@
 
 Every feature is unchanged by relabelling qubits, by a positive factor on the Hamiltonian, by an identity term, and by
 flipping the sign of single spins (which only permutes the landscape's bitstrings). Shapes: B tasks, P parameters,
-F features, Q qubits; a Hamiltonian has K non-identity terms with M (term, qubit) incidences.
+F features a parameter, G global ones, Q qubits; a Hamiltonian has K non-identity terms with M (term, qubit) incidences.
 """
 
 from __future__ import annotations
@@ -92,7 +92,7 @@ class Features:
     """Largest number of qubits in a term."""
     fields: bool
     """Whether there are one-qubit terms."""
-    summary: Float[Tensor, " F"]
+    summary: Float[Tensor, " G"]
     """Global features, named by ``SUMMARY``."""
     tokens: Float[Tensor, "P F"]
     """Features per parameter, named by ``TOKENS``."""
@@ -113,7 +113,7 @@ class FeatureBatch:
 
     items: tuple[Features, ...]
     """The tasks one by one, for models that need their graphs or settings."""
-    summary: Float[Tensor, "B F"]
+    summary: Float[Tensor, "B G"]
     """Global features."""
     tokens: Float[Tensor, "B P F"]
     """Features per parameter, zero beyond a task's own P."""

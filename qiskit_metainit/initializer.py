@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 import warnings
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
@@ -17,7 +17,6 @@ from qiskit.quantum_info import SparseObservable, SparsePauliOp
 
 from qiskit_metainit import artifact, features, training
 from qiskit_metainit.artifact import Artifact, Coverage
-from qiskit_metainit.budget import Budget
 from qiskit_metainit.engine import Engine
 from qiskit_metainit.engines.statevector import Statevector
 from qiskit_metainit.features import Features
@@ -25,6 +24,7 @@ from qiskit_metainit.model import Model
 from qiskit_metainit.models.sk_infinity import SkInfinity
 from qiskit_metainit.plugins import name_of
 from qiskit_metainit.problem import Family, Problem, as_pauli_sum
+from qiskit_metainit.proposal import CoverageError, CoverageWarning, Proposal
 from qiskit_metainit.rollout import normalised_cost, rollout
 from qiskit_metainit.task import Task
 from qiskit_metainit.training import MetaLoss, Report, Schedule
@@ -34,43 +34,6 @@ if TYPE_CHECKING:
 
 SIMULATED_QUBITS = 20
 """Up to this size a model's queries are simulated exactly where no engine is given."""
-
-
-class CoverageWarning(UserWarning):
-    """A starting point that does not come from the trained model as it was trained.
-
-    ``warnings.simplefilter("error", CoverageWarning)`` makes a wrapped solver as strict as ``strict=True``.
-    """
-
-
-class CoverageError(ValueError):
-    """No starting point can be given: outside what the artifact covers, and strict or without a formula."""
-
-
-@dataclass(frozen=True, eq=False)
-class Proposal:
-    """A starting point and where it comes from."""
-
-    point: NDArray[np.float64]
-    """(P,) radians, ordered as ``circuit.parameters``."""
-    model: str
-    """Name of what proposed it: an artifact or a plugin."""
-    queries: int
-    """Costs of the instance's circuit that were asked for."""
-    shots: int
-    """Shots those took; 0 if they were exact."""
-    seconds: float
-    """Classical seconds, the batch's divided by its size."""
-    covered: bool
-    """Whether the artifact was trained for such tasks."""
-    extrapolated: bool = False
-    """Whether the task's size lies outside the sizes trained on."""
-    fallback: str | None = None
-    """Why a formula stands in for the model, or None."""
-    classical_simulation: bool = False
-    """Whether queries were answered by exact simulation on this machine."""
-    notes: tuple[str, ...] = ()
-    """What else a user should know."""
 
 
 class MetaInitializer:
@@ -191,33 +154,54 @@ class MetaInitializer:
         engine = engine or self.engine
         lookups = [_Lookup(as_pauli_sum(operator), reps, ansatz) for operator in operators]
         reasons = [self._outside(lookup.features, problem, engine) for lookup in lookups]
-        for lookup, reason in zip(lookups, reasons, strict=True):
-            if reason is not None:
-                _check_fallback(self.name, lookup.features, reason, strict)
+        proposals: list[Proposal | None] = [
+            None if reason is None else self.stand_in(lookup.features, reason, strict=strict)
+            for lookup, reason in zip(lookups, reasons, strict=True)
+        ]
         learned = [lookup for lookup, reason in zip(lookups, reasons, strict=True) if reason is None]
-        formula = [lookup for lookup, reason in zip(lookups, reasons, strict=True) if reason is not None]
-        points, shots = self._answer(self.model, learned, engine or Statevector())
-        fallback_points, _ = self._answer(SkInfinity(), formula, None)
+        points, shots = _answers(self.model, learned, engine or Statevector())
         seconds = (time.perf_counter() - start) / max(len(lookups), 1)
-        proposals = []
-        for lookup, reason in zip(lookups, reasons, strict=True):
-            own = Proposal(
-                point=next(points) if reason is None else next(fallback_points),
-                model=self.name if reason is None else "sk_infinity",
-                queries=self.model.queries if reason is None else 0,
-                shots=shots if reason is None else 0,
+        own = (
+            Proposal(
+                point=point,
+                model=self.name,
+                queries=self.model.queries,
+                shots=shots,
                 seconds=seconds,
-                covered=reason is None,
-                fallback=reason,
+                covered=True,
+                extrapolated=self._extrapolates(lookup.features, problem),
+                classical_simulation=self.model.queries > 0 and (engine is None or isinstance(engine, Statevector)),
             )
-            if reason is None:
-                own = replace(
-                    own,
-                    extrapolated=self._extrapolates(lookup.features, problem),
-                    classical_simulation=self.model.queries > 0 and (engine is None or isinstance(engine, Statevector)),
-                )
-            proposals.append(own)
-        return proposals
+            for point, lookup in zip(points, learned, strict=True)
+        )
+        return [next(own) if proposal is None else proposal for proposal in proposals]
+
+    def stand_in(self, task: Features, reason: str, *, strict: bool = False) -> Proposal:
+        """Return the best formula's point for a task that this initializer does not cover, with a warning.
+
+        Args:
+            task: the task's features.
+            reason: why it is not covered ("it was trained for ..., but ... came").
+            strict: raise instead.
+
+        Raises:
+            CoverageError: if strict, or if no formula serves the task.
+        """
+        what = f"{self.name!r} does not cover this task: {reason}"
+        if strict:
+            raise CoverageError(f"{what}. Leave strict out to start from a formula.")
+        formula = SkInfinity()
+        no_formula = formula.unsupported(task)
+        if no_formula is not None:
+            raise CoverageError(
+                f"{what}; and no formula stands in: {no_formula}. Choose an artifact for this kind of task "
+                "(metainit list), or start from MetaInitializer(RandomPoint())."
+            )
+        warnings.warn(f"{what}. Starting from the formula sk_infinity instead.", CoverageWarning, stacklevel=3)
+        start = time.perf_counter()
+        point = rollout(formula, [task], None, measure_answer=False).answer[0].numpy()
+        seconds = time.perf_counter() - start
+        return Proposal(point, "sk_infinity", queries=0, shots=0, seconds=seconds, covered=False, fallback=reason)
 
     def wrap(self, solver: Any, *, problem: Problem | None = None) -> WarmStartedSolver:
         """Return a minimum eigensolver that starts itself at the learned point, for any operator it is given.
@@ -229,7 +213,7 @@ class MetaInitializer:
         Raises:
             TypeError: if it is another solver.
         """
-        from qiskit_metainit.warm_start import WarmStartedSolver
+        from qiskit_metainit.warm_start import WarmStartedSolver  # qiskit-algorithms, only for those who solve with it
 
         return WarmStartedSolver(self, solver, problem=problem)
 
@@ -320,19 +304,6 @@ class MetaInitializer:
         other_family = problem is not None and problem.family != self.coverage.family
         return other_family or self.coverage.extrapolates(task)
 
-    @staticmethod
-    def _answer(model: Model, lookups: Sequence[_Lookup], engine: Engine | None) -> tuple[Any, int]:
-        """Return an iterator over the points and the shots spent on each."""
-        if not lookups:
-            return iter(()), 0
-        before = engine.budget.copy() if engine else Budget()
-        known = [lookup.features for lookup in lookups]
-        with torch.no_grad():
-            cost = normalised_cost(engine, [lookup.task for lookup in lookups]) if engine and model.queries else None
-            answers = rollout(model, known, cost, measure_answer=False).answer.numpy()
-        shots = engine.budget.since(before).shots // len(lookups) if engine else 0
-        return (row[: item.num_parameters].copy() for row, item in zip(answers, known, strict=True)), shots
-
 
 class _Lookup:
     """A task that builds its circuit only when a query needs it."""
@@ -350,20 +321,17 @@ class _Lookup:
         return self._task
 
 
-def _check_fallback(name: str, task: Features, reason: str, strict: bool) -> None:
-    if strict:
-        raise CoverageError(f"{name!r} does not cover this task: {reason}. Leave strict out to start from a formula.")
-    no_formula = SkInfinity().unsupported(task)
-    if no_formula is not None:
-        raise CoverageError(
-            f"{name!r} does not cover this task: {reason}; and no formula stands in: {no_formula}. Choose an artifact "
-            "for this kind of task (metainit list), or start from MetaInitializer(RandomPoint())."
-        )
-    warnings.warn(
-        f"{name!r} does not cover this task: {reason}. Starting from the formula sk_infinity instead.",
-        CoverageWarning,
-        stacklevel=4,
-    )
+def _answers(model: Model, lookups: Sequence[_Lookup], engine: Engine) -> tuple[list[NDArray[np.float64]], int]:
+    """Return each task's point, and the shots spent on each."""
+    if not lookups:
+        return [], 0
+    before = engine.budget.copy()
+    known = [lookup.features for lookup in lookups]
+    with torch.no_grad():
+        cost = normalised_cost(engine, [lookup.task for lookup in lookups]) if model.queries else None
+        answers = rollout(model, known, cost, measure_answer=False).answer.numpy()
+    shots = engine.budget.since(before).shots // len(lookups)
+    return [row[: item.num_parameters].copy() for row, item in zip(answers, known, strict=True)], shots
 
 
 def _plain_name(model: Model) -> str:

@@ -30,7 +30,8 @@ class Model(nn.Module, ABC):
     @property
     def settings(self) -> Mapping[str, Any]:
         """The keyword settings that rebuild this model, without its weights."""
-        return {name: getattr(self, name) for name in inspect.signature(type(self)).parameters}
+        declared = inspect.signature(type(self)).parameters.values()
+        return {p.name: getattr(self, p.name) for p in declared if p.kind is inspect.Parameter.KEYWORD_ONLY}
 
     def unsupported(self, features: Features) -> str | None:
         """Return why this model cannot serve a task ("it needs ..., but ..."), or None if it can."""

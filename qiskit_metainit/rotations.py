@@ -7,23 +7,39 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from qiskit.circuit import Gate, Instruction, Parameter, ParameterExpression, QuantumCircuit
-from qiskit.circuit.library import PauliEvolutionGate
+from qiskit.circuit import Barrier, Delay, Gate, Instruction, Operation, Parameter, ParameterExpression, QuantumCircuit
+from qiskit.circuit.library import (
+    GlobalPhaseGate,
+    IGate,
+    PauliEvolutionGate,
+    PhaseGate,
+    RXGate,
+    RXXGate,
+    RYGate,
+    RYYGate,
+    RZGate,
+    RZXGate,
+    RZZGate,
+    U1Gate,
+    U3Gate,
+    UGate,
+)
 from qiskit.quantum_info import SparsePauliOp
 
-# A letter a qubit, in the order of the gate's own qubit arguments. A phase gate is RZ up to a global phase.
-_LETTERS = {
-    "rx": "X",
-    "ry": "Y",
-    "rz": "Z",
-    "p": "Z",
-    "u1": "Z",
-    "rxx": "XX",
-    "ryy": "YY",
-    "rzz": "ZZ",
-    "rzx": "ZX",
+# A letter a qubit, in the order of the gate's own qubit arguments. A phase gate is RZ up to a global phase. Gates are
+# known by class: anybody may name a circuit of theirs "p".
+_LETTERS: dict[type[Instruction], str] = {
+    RXGate: "X",
+    RYGate: "Y",
+    RZGate: "Z",
+    PhaseGate: "Z",
+    U1Gate: "Z",
+    RXXGate: "XX",
+    RYYGate: "YY",
+    RZZGate: "ZZ",
+    RZXGate: "ZX",
 }
-_SKIPPED = frozenset({"barrier", "id", "delay", "global_phase"})
+_SKIPPED = (Barrier, Delay, GlobalPhaseGate, IGate)
 _LARGEST_MATRIX = 3  # wider fixed gates are taken apart, so that no 2^k x 2^k matrix is built for large k
 
 
@@ -92,16 +108,17 @@ def _walk(
     for instruction in circuit.data:
         operation = instruction.operation
         qubits = tuple(place[bit] for bit in instruction.qubits)
-        if operation.name in _SKIPPED:
+        if isinstance(operation, _SKIPPED):
             continue
-        if not isinstance(operation, Gate) and (operation.definition is None or instruction.clbits):
+        kind = getattr(operation, "base_class", None)  # None: a Clifford or an annotated operation, no Instruction
+        if kind and not isinstance(operation, Gate) and (operation.definition is None or instruction.clbits):
             raise ValueError(
                 f"A unitary circuit is needed, but it has the operation {operation.name!r}. "
                 "Remove measurements (circuit.remove_final_measurements(inplace=False)), resets and control flow."
             )
-        if operation.name in _LETTERS:
-            yield Rotation(_LETTERS[operation.name], qubits, _angle(operation.params[0], numbering, known))
-        elif operation.name in {"u", "u3"}:
+        if kind in _LETTERS:
+            yield Rotation(_LETTERS[kind], qubits, _angle(operation.params[0], numbering, known))
+        elif kind in {UGate, U3Gate}:
             theta, phi, lam = (_angle(value, numbering, known) for value in operation.params)
             yield Rotation("Z", qubits, lam)
             yield Rotation("Y", qubits, theta)
@@ -110,21 +127,28 @@ def _walk(
             time = _angle(operation.time, numbering, known)
             for support, coefficient in terms:
                 yield Rotation("Z" * len(support), tuple(qubits[i] for i in support), time.times(2.0 * coefficient))
-        elif not _has_parameters(operation) and operation.num_qubits <= _LARGEST_MATRIX and isinstance(operation, Gate):
+        elif _has_matrix(operation) and operation.num_qubits <= _LARGEST_MATRIX:
             yield Fixed(operation, np.asarray(operation.to_matrix(), dtype=np.complex128), qubits)
-        elif operation.definition is not None:
+        elif getattr(operation, "definition", None) is not None:
             yield from _walk(operation.definition, qubits, numbering, known)
-        elif isinstance(operation, Gate) and not _has_parameters(operation):
+        elif _has_matrix(operation):
             yield Fixed(operation, np.asarray(operation.to_matrix(), dtype=np.complex128), qubits)
         else:
             raise ValueError(
                 f"Parameters are supported in Pauli rotations and in gates defined by them, but {operation.name!r} has "
-                "no definition. Decompose it first, or transpile the circuit to a basis with rx, ry, rz, rzz."
+                "no definition and no matrix. Decompose it first, or transpile the circuit to a basis with rx, ry, rz, "
+                "rzz."
             )
 
 
-def _has_parameters(operation: Instruction) -> bool:
-    return any(isinstance(value, ParameterExpression) and value.parameters for value in operation.params)
+def _has_matrix(operation: Operation) -> bool:
+    # Composite gates have no __array__. Nor has PauliEvolutionGate, whose to_matrix is the exact exponential and not the
+    # product formula of its definition, which is what would run.
+    return (
+        isinstance(operation, Gate)
+        and hasattr(operation, "__array__")
+        and not any(isinstance(value, ParameterExpression) and value.parameters for value in operation.params)
+    )
 
 
 def _diagonal_terms(gate: PauliEvolutionGate) -> list[tuple[tuple[int, ...], float]] | None:

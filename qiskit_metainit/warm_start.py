@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import copy
-import warnings
+from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 from types import SimpleNamespace
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 from qiskit import QuantumCircuit
 from qiskit_algorithms import MinimumEigensolver
@@ -16,12 +16,37 @@ from qiskit_metainit import features
 from qiskit_metainit.engine import Engine
 from qiskit_metainit.engines.parameter_shift import ParameterShift
 from qiskit_metainit.engines.sampling import Sampling
+from qiskit_metainit.model import Model
 from qiskit_metainit.problem import Problem, as_pauli_sum
-
-if TYPE_CHECKING:
-    from qiskit_metainit.initializer import MetaInitializer, Proposal
+from qiskit_metainit.proposal import CoverageError, Proposal
 
 _FOR_THE_MEAN = "the point was learned for the mean energy, but the solver minimises another aggregation of the samples"
+
+
+class Proposer(Protocol):
+    """What a solver needs of ``MetaInitializer``."""
+
+    engine: Engine | None
+    """Answers queries, or None for the solver's own primitive."""
+
+    @property
+    def name(self) -> str:
+        """As messages spell it."""
+        ...
+
+    @property
+    def model(self) -> Model:
+        """Tells whether there are queries."""
+        ...
+
+    @property
+    def propose(self) -> Callable[..., list[Proposal]]:
+        """See ``MetaInitializer.propose``."""
+        ...
+
+    def stand_in(self, task: features.Features, reason: str) -> Proposal:
+        """See ``MetaInitializer.stand_in``."""
+        ...
 
 
 class WarmStartedSolver(MinimumEigensolver):
@@ -31,7 +56,7 @@ class WarmStartedSolver(MinimumEigensolver):
     to that copy, and results are passed through with the ``proposal`` added. Made by ``MetaInitializer.wrap``.
     """
 
-    def __init__(self, meta: MetaInitializer, solver: Any, *, problem: Problem | None = None) -> None:
+    def __init__(self, meta: Proposer, solver: Any, *, problem: Problem | None = None) -> None:
         for needed in ("initial_point", "compute_minimum_eigenvalue"):
             if not hasattr(solver, needed):
                 raise TypeError(
@@ -90,26 +115,17 @@ class WarmStartedSolver(MinimumEigensolver):
 
     def _custom(self, operator: Any) -> Proposal:
         """Return the formula's point for a QAOA with a mixer or initial state of the user's own, if it has one."""
-        from qiskit_metainit.initializer import CoverageError, CoverageWarning, MetaInitializer
-        from qiskit_metainit.models.sk_infinity import SkInfinity
-
         solver = self._solver
         what = "mixer" if solver.mixer is not None else "initial state"
         reason = f"it was trained for the standard QAOA circuit, but the solver has a custom {what}"
         angles = solver.mixer.num_parameters if isinstance(solver.mixer, QuantumCircuit) else 1
-        unsupported = SkInfinity().unsupported(features.of_qaoa(as_pauli_sum(operator), solver.reps))
-        if angles != 1 or unsupported:
+        if angles != 1:
             raise CoverageError(
-                f"{self._meta.name!r} does not cover this task: {reason}; and no formula stands in, "
-                f"{unsupported or f'since the mixer has {angles} parameters'}. Set initial_point yourself."
+                f"{self._meta.name!r} does not cover this task: {reason}; and no formula stands in, since the mixer "
+                f"has {angles} parameters instead of 1. Set initial_point yourself."
             )
-        warnings.warn(
-            f"{self._meta.name!r} does not cover this task: {reason}. Starting from the formula sk_infinity instead.",
-            CoverageWarning,
-            stacklevel=4,
-        )
-        proposal = MetaInitializer(SkInfinity()).propose([operator], reps=solver.reps)[0]
-        return replace(proposal, covered=False, fallback=reason)
+        proposal: Proposal = self._meta.stand_in(features.of_qaoa(as_pauli_sum(operator), solver.reps), reason)
+        return proposal
 
 
 def _is_qaoa(solver: Any) -> bool:

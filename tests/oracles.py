@@ -1,0 +1,170 @@
+"""Slow, readable twins of the fast paths, and random circuits to try them on."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from qiskit import QuantumCircuit
+from qiskit.circuit import Parameter, ParameterExpression
+from qiskit.circuit.library import (
+    CCXGate,
+    CCZGate,
+    CHGate,
+    CPhaseGate,
+    CRXGate,
+    CRYGate,
+    CRZGate,
+    CSdgGate,
+    CSwapGate,
+    CSXGate,
+    CU3Gate,
+    CUGate,
+    CXGate,
+    CYGate,
+    CZGate,
+    DCXGate,
+    ECRGate,
+    HGate,
+    IGate,
+    PauliEvolutionGate,
+    PhaseGate,
+    RCCXGate,
+    RGate,
+    RXGate,
+    RXXGate,
+    RYGate,
+    RYYGate,
+    RZGate,
+    RZXGate,
+    RZZGate,
+    SdgGate,
+    SwapGate,
+    SXGate,
+    TGate,
+    U1Gate,
+    U3Gate,
+    UGate,
+    UnitaryGate,
+    XGate,
+    XXMinusYYGate,
+    XXPlusYYGate,
+    YGate,
+    ZGate,
+    iSwapGate,
+)
+from qiskit.quantum_info import SparsePauliOp, Statevector, random_unitary
+
+FIXED = [
+    *(HGate, IGate, SXGate, SdgGate, TGate, XGate, YGate, ZGate),
+    *(CHGate, CSXGate, CSdgGate, CXGate, CYGate, CZGate, DCXGate, ECRGate, SwapGate, iSwapGate),
+    *(CCXGate, CCZGate, CSwapGate, RCCXGate),
+]
+"""Gates without parameters on one, two and three qubits."""
+
+ANGLED = [
+    *(RXGate, RYGate, RZGate, PhaseGate, U1Gate, RGate, UGate, U3Gate),
+    *(RXXGate, RYYGate, RZZGate, RZXGate, CRXGate, CRYGate, CRZGate, CPhaseGate, CUGate, CU3Gate),
+    *(XXPlusYYGate, XXMinusYYGate),
+]
+"""Gates with one to four angles."""
+
+DIAGONAL_EVOLUTION = ["ZZI", "IZZ", "ZZZ", "IIZ", "III"]
+OTHER_EVOLUTION = ["XXI", "IZY", "ZIZ", "XYZ", "IXI"]
+
+COUNTS = {RGate: 2, UGate: 3, U3Gate: 3, CU3Gate: 3, CUGate: 4, XXPlusYYGate: 2, XXMinusYYGate: 2}
+"""Number of angles where it is not one."""
+_PARAMETERS = [Parameter(name) for name in ("theta", "alpha", "b10", "b2", "Z")]  # not in the order of their names
+
+
+def random_angle(rng: np.random.Generator) -> ParameterExpression | float:
+    """Return a number, a parameter, or an affine function of one or two."""
+    first, second = rng.choice(len(_PARAMETERS), 2, replace=False)
+    a, b, c = rng.uniform(-2, 2, 3).tolist()
+    choices: list[Callable[[], ParameterExpression | float]] = [
+        lambda: c,
+        lambda: _PARAMETERS[first],
+        lambda: -_PARAMETERS[first],
+        lambda: a * _PARAMETERS[first] + c,
+        lambda: _PARAMETERS[first] / 3 - b * _PARAMETERS[second] + c,
+    ]
+    return choices[rng.integers(len(choices))]()
+
+
+def random_gate(rng: np.random.Generator) -> Any:
+    """Return a gate of any sort that the package reads."""
+    kind = rng.choice(["fixed", "angled", "matrix", "evolution"], p=[0.35, 0.5, 0.05, 0.1])
+    if kind == "fixed":
+        return FIXED[rng.integers(len(FIXED))]()
+    if kind == "matrix":
+        size = int(rng.integers(1, 3))
+        return UnitaryGate(random_unitary(2**size, seed=int(rng.integers(2**31))))
+    if kind == "evolution":
+        labels = DIAGONAL_EVOLUTION if rng.random() < 0.5 else OTHER_EVOLUTION
+        operator = SparsePauliOp(labels, rng.normal(size=len(labels)))
+        time = random_angle(rng)
+        return PauliEvolutionGate(operator, time)
+    gate = ANGLED[rng.integers(len(ANGLED))]
+    return gate(*(random_angle(rng) for _ in range(COUNTS.get(gate, 1))))
+
+
+def random_circuit(rng: np.random.Generator, qubits: int, gates: int) -> QuantumCircuit:
+    """Return a circuit of random gates on random qubits, part of it nested, with at least one parameter."""
+    circuit = QuantumCircuit(qubits)
+    for _ in range(gates):
+        if rng.random() < 0.1:
+            inner = QuantumCircuit(3, name="nested")
+            for _ in range(3):
+                append_at_random(inner, random_gate(rng), rng)
+            gate = inner.to_gate() if rng.random() < 0.5 else inner.to_instruction()
+        else:
+            gate = random_gate(rng)
+        append_at_random(circuit, gate, rng)
+    circuit.barrier()
+    circuit.ry(_PARAMETERS[0], 0)
+    return circuit
+
+
+def append_at_random(circuit: QuantumCircuit, gate: Any, rng: np.random.Generator) -> None:
+    """Append a gate on random qubits in random order."""
+    circuit.append(gate, rng.choice(circuit.num_qubits, gate.num_qubits, replace=False).tolist())
+
+
+def random_operator(rng: np.random.Generator, qubits: int, terms: int, letters: str = "IXYZ") -> SparsePauliOp:
+    """Return a random Pauli sum with an identity term; terms may repeat."""
+    labels = ["".join(rng.choice(list(letters), qubits)) for _ in range(terms)]
+    return SparsePauliOp([*labels, "I" * qubits, "Z" * qubits], rng.normal(size=terms + 2))
+
+
+def state_slow(circuit: QuantumCircuit, point: Sequence[float] | NDArray[np.float64]) -> NDArray[np.complex128]:
+    """Return the state by Qiskit; entry i of the point binds ``circuit.parameters[i]``.
+
+    Evolutions are taken apart first: Qiskit would apply the exact exponential where a device runs the product formula.
+    """
+    bound = circuit.assign_parameters(np.asarray(point, dtype=float)[: circuit.num_parameters])
+    return np.asarray(Statevector(bound.decompose(["PauliEvolution", "nested*"], reps=4)).data)
+
+
+def expectation_slow(circuit: QuantumCircuit, operator: SparsePauliOp, point: Any) -> float:
+    """Return ``<H>`` by dense linear algebra."""
+    state = state_slow(circuit, point)
+    return float(np.real(state.conj() @ operator.to_matrix() @ state))
+
+
+def gradient_slow(cost: Callable[[NDArray[np.float64]], float], point: Any, step: float = 2e-3) -> NDArray[np.float64]:
+    """Return the derivatives by the five-point stencil, right to about 1e-9."""
+    point = np.asarray(point, dtype=float)
+    result = np.zeros(len(point))
+    for index, axis in enumerate(np.eye(len(point)) * step):
+        near, far = cost(point + axis) - cost(point - axis), cost(point + 2 * axis) - cost(point - 2 * axis)
+        result[index] = (8 * near - far) / (12 * step)
+    return result
+
+
+def assert_same_state(actual: NDArray[np.complex128], expected: NDArray[np.complex128]) -> None:
+    """Check that two states differ by a global phase only."""
+    overlap = np.vdot(actual, expected)
+    assert np.allclose(actual * overlap / abs(overlap), expected, atol=1e-10)
+    assert abs(overlap) > 0.999
