@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
+from qiskit_metainit.artifact import Artifact
 from qiskit_metainit.evaluation import Comparison
 
 
@@ -66,9 +66,8 @@ def loss_curve(losses: Sequence[float], path: Path) -> None:
 
 def write(
     folder: Path,
-    name: str,
-    record: Mapping[str, Any],
-    comparisons: Mapping[str, Comparison],
+    stored: Artifact,
+    comparisons: Mapping[str, tuple[str, Comparison]],
     baselines: Sequence[str],
     limits: Sequence[str],
 ) -> None:
@@ -76,26 +75,31 @@ def write(
 
     Args:
         folder: of the artifact; ``loss.png`` lies in it.
-        name: of the artifact.
-        record: of the training.
-        comparisons: by a line that says which instances.
+        stored: the artifact.
+        comparisons: (command, comparison) by a line that says which instances.
         baselines: the formulas among the compared models.
         limits: sentences on where not to trust it.
     """
-    lines = [f"# {name}", "", "## Training", ""]
-    lines += [f"- {key}: `{value}`" for key, value in record.items()]
+    settings = ", ".join(f"{key} = {value}" for key, value in stored.model.settings.items())
+    weights = sum(parameter.numel() for parameter in stored.model.parameters())
+    lines = [f"# {stored.name}", "", f"{type(stored.model).__name__} ({settings}): {weights} weights, "]
+    lines[-1] += f"{stored.model.queries} queries."
+    if stored.coverage is not None:
+        covered = ", ".join(f"{key} = {value}" for key, value in vars(stored.coverage).items())
+        lines += ["", f"Covers: {covered}."]
+    lines += ["", "## Training", "", *(f"- {key}: `{value}`" for key, value in stored.training.items())]
     lines += ["", "![meta-loss](loss.png)", "", "## Held-out results", ""]
     lines += [
         "`r = (E_max - E) / (E_max - E_min)` of the exact expectation at the proposed point, mean and 95% bootstrap "
         "interval over instances. Headroom closed is the ratio of mean gains over the strongest baseline that asks "
         "no query. Evaluations to target: circuit evaluations, the model's own queries included, until COBYLA visits "
-        "a point 99% of the way from the mean random point to the best local optimum found; a run that never gets "
-        "there counts as the cap.",
+        "a point 99% of the way from the mean random point to the best local optimum found, the median over "
+        "instances; a run that never gets there counts as the cap.",
         "",
     ]
-    for title, comparison in comparisons.items():
+    for title, (command, comparison) in comparisons.items():
         protocol = ", ".join(f"{key} = {value}" for key, value in vars(comparison.protocol).items())
-        lines += [f"### {title}", "", f"{len(comparison.optimum)} instances; {protocol}.", ""]
+        lines += [f"### {title}", "", f"`{command}`: {len(comparison.optimum)} instances; {protocol}.", ""]
         lines += [markdown(table(comparison, baselines)), ""]
     lines += ["## Limits", "", *(f"- {limit}" for limit in limits), ""]
     (folder / "card.md").write_text("\n".join(lines), encoding="utf-8")

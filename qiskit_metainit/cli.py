@@ -262,12 +262,11 @@ def evaluate(
     seed: Annotated[int, typer.Option(help="Of the instances; far from any training seed.")] = 1_000_003,
     zero_query: Annotated[bool, typer.Option("--points-only", help="Rate the points only, optimise nothing.")] = False,
     json_file: Annotated[Path | None, typer.Option("--json", help="Write every number there.")] = None,
-    write_card: Annotated[bool, typer.Option("--card", help="Write card.md into the first artifact's folder.")] = False,
 ) -> None:
     """Compare initializers with every baseline on held-out MaxCut instances, paired."""
     from qiskit_metainit import card
     from qiskit_metainit.evaluation import Protocol
-    from qiskit_metainit.jobs import BASELINES, LIMITS, compare_on_family
+    from qiskit_metainit.jobs import BASELINES, compare_on_family
     from qiskit_metainit.problems.maxcut import MaxCut
 
     family = MaxCut(sizes=numbers(sizes), graphs=words(graphs), weights=words(weights))
@@ -279,13 +278,25 @@ def evaluate(
     title = f"{graphs} graphs, {weights} weights, {sizes} nodes, reps {reps}, seed {seed}"
     show(card.table(comparison, BASELINES), title)
     if json_file is not None:
-        comparison.write(json_file, family=dict(family.settings), instances=instances, seed=seed)
-    if write_card:
-        from qiskit_metainit import artifact
+        comparison.write(json_file, title=title, family=dict(family.settings), instances=instances, seed=seed)
+        console.print(f"Written: {json_file}", highlight=False, soft_wrap=True)
 
-        stored = artifact.read(initializers[0])
-        record = {**stored.training, "coverage": stored.coverage}
-        card.write(artifact.find(initializers[0]), stored.name, record, {title: comparison}, BASELINES, LIMITS)
+
+@app.command("card")
+def card_(
+    initializer: Annotated[str, typer.Argument(help="A shipped initializer or an artifact's folder.")],
+    comparisons: Annotated[list[Path], typer.Argument(help="JSON files of metainit evaluate.")],
+) -> None:
+    """Write an artifact's model card from stored comparisons."""
+    from qiskit_metainit import artifact, card
+    from qiskit_metainit.evaluation import Comparison
+    from qiskit_metainit.jobs import BASELINES, LIMITS
+
+    stored, folder = artifact.read(initializer), artifact.find(initializer)
+    contents = [json.loads(path.read_text(encoding="utf-8")) for path in comparisons]
+    known = {content["title"]: (content["command"], Comparison.from_json(content)) for content in contents}
+    card.write(folder, stored, known, BASELINES, LIMITS)
+    console.print(f"Written: {folder / 'card.md'}", highlight=False, soft_wrap=True)
 
 
 def _setting(text: str) -> tuple[str, Any]:

@@ -11,7 +11,8 @@ from pathlib import Path
 import networkx as nx
 import numpy as np
 
-from qiskit_metainit.deployment import fake_backend, noisy_simulator, shot_sampler
+from qiskit_metainit.backends import fake_backend, noisy_simulator
+from qiskit_metainit.deployment import shot_sampler
 from qiskit_metainit.initializer import MetaInitializer
 from qiskit_metainit.problem import Problem
 from qiskit_metainit.problems.maxcut import MaxCut
@@ -30,7 +31,11 @@ def families() -> tuple[Problem, Problem]:
     Data: Breiger and Pattison 1986, shipped by networkx.
     """
     graph = nx.florentine_families_graph()
-    return MaxCut.from_graph(graph), MaxCut.from_graph(nx.ego_graph(graph, "Medici"))
+    near = nx.Graph()
+    # networkx orders an ego network differently from process to process, and with it the qubits and the circuit.
+    near.add_nodes_from(family for family in graph if family == "Medici" or graph.has_edge(family, "Medici"))
+    near.add_edges_from(edge for edge in graph.edges if set(edge) <= set(near))
+    return MaxCut.from_graph(graph), MaxCut.from_graph(near)
 
 
 @dataclass(frozen=True, eq=False)

@@ -1,4 +1,4 @@
-"""A sampler that runs any circuit on any backend, and small noisy stand-ins for large backends.
+"""A sampler that runs any circuit on any backend.
 
 ``qiskit_algorithms`` sends high-level gates with bound angles, and lays out circuits but not observables (its issue
 262). Transpiling *inside* the sampler avoids both: outcomes come back by classical bit, so no layout is ever seen.
@@ -6,11 +6,8 @@
 
 from __future__ import annotations
 
-import difflib
 import functools
-import inspect
-import math
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, TypeAlias, final
 
 import numpy as np
@@ -28,13 +25,14 @@ from qiskit.primitives import (
     StatevectorSampler,
 )
 from qiskit.primitives.containers.sampler_pub import SamplerPub
-from qiskit.providers import BackendV2, Options
-from qiskit.transpiler import PassManager, Target, generate_preset_pass_manager
+from qiskit.providers import BackendV2
+from qiskit.transpiler import PassManager, generate_preset_pass_manager
 from qiskit.transpiler.passes import HighLevelSynthesis
 from qiskit_aer import AerSimulator
 from qiskit_aer.primitives import SamplerV2 as AerSampler
 
-_Rng: TypeAlias = np.random.Generator | int | None
+from qiskit_metainit.backends import ONE_THREAD, Rng, embed, errors, low_error_region, restrict
+
 _Structure: TypeAlias = tuple[int, tuple[tuple[str, tuple[int, ...]], ...], tuple[int, ...]]
 """Number of qubits, (gate, qubits) of each operation, measured qubits: a circuit without its angles."""
 _Group: TypeAlias = tuple[_Structure, int | None]
@@ -43,63 +41,9 @@ _Group: TypeAlias = tuple[_Structure, int | None]
 _ANGLES = dict.fromkeys(["rx", "ry", "rz", "p", "rxx", "ryy", "rzz", "rzx", "crx", "cry", "crz", "cp"], 1) | {"u": 3}
 _FIXED = ["id", "h", "x", "y", "z", "s", "sdg", "t", "tdg", "sx", "sxdg", "cx", "cy", "cz", "swap", "reset", "measure"]
 _PLAIN = {*_ANGLES, *_FIXED, "barrier", "global_phase"}
-_ONE_THREAD = {
-    "max_parallel_threads": 1
-}  # on shared cores Aer's threads wait for each other: 0.3 s, not 0.02, at 15 qubits
-_DENSITY_MATRIX_QUBITS = 10  # beyond, 4^Q numbers cost more than 2^Q for each of ~1000 shots
 
 
-def restricted_backend(backend: BackendV2, num_qubits: int) -> BackendV2:
-    """Return a backend of ``num_qubits`` connected, low-error qubits of ``backend``, without control flow.
-
-    Regions grow greedily from every qubit; the one with the least sum of readout errors and of the two-qubit errors of
-    the couplings it grew along wins (a ring is no worse than the chain in it). Couplings and qubits with an error of 1
-    are left out as faulty; a missing error counts as 0. Its ``run`` runs on those qubits of ``backend``.
-
-    Raises:
-        ValueError: if no connected region of that many working qubits exists.
-    """
-    return _RestrictedBackend(backend, _low_error_region(backend.target, num_qubits))
-
-
-def noisy_simulator(backend: BackendV2, num_qubits: int, *, seed: _Rng = None) -> AerSimulator:
-    """Return an Aer simulator with the noise, basis and couplings of a backend's best ``num_qubits`` qubits.
-
-    Density matrices (4^Q numbers) in one thread up to 10 qubits, a trajectory a shot beyond.
-
-    Args:
-        backend: real or fake, with errors in its target.
-        num_qubits: Q, as many as the circuits have.
-        seed: frozen by Aer, so the *same* shot noise at every call of the simulator itself; ``shot_sampler`` replaces
-            it by fresh ones. None leaves it to Aer.
-    """
-    exact = num_qubits <= _DENSITY_MATRIX_QUBITS
-    options: dict[str, Any] = {"method": "density_matrix", **_ONE_THREAD} if exact else {"method": "statevector"}
-    if seed is not None:
-        options["seed_simulator"] = int(np.random.default_rng(seed).integers(2**31))
-    return AerSimulator.from_backend(restricted_backend(backend, num_qubits), **options)
-
-
-def fake_backend(name: str) -> BackendV2:
-    """Return the snapshot of an IBM device that ``qiskit_ibm_runtime.fake_provider`` has under a name: "fake_fez".
-
-    Raises:
-        ValueError: if there is none of that name.
-    """
-    from qiskit_ibm_runtime import fake_provider  # takes 2 s, so only for those who ask
-
-    known: dict[str, Callable[[], BackendV2]] = {
-        kind.backend_name: kind
-        for kind in vars(fake_provider).values()
-        if inspect.isclass(kind) and issubclass(kind, BackendV2) and hasattr(kind, "backend_name")
-    }
-    if name not in known:
-        close = difflib.get_close_matches(name, known, n=5) or sorted(known)
-        raise ValueError(f"The name of a fake backend is needed, but {name!r} came. Try one of {', '.join(close)}.")
-    return known[name]()
-
-
-def shot_sampler(backend: BackendV2 | None, rng: _Rng) -> LayoutSafeSampler:
+def shot_sampler(backend: BackendV2 | None, rng: Rng) -> LayoutSafeSampler:
     """Return a layout-safe sampler with real shot noise on a simulator.
 
     A seed would freeze Aer's shot noise, the same at every call; here every call draws its own from ``rng``: calls
@@ -110,7 +54,7 @@ def shot_sampler(backend: BackendV2 | None, rng: _Rng) -> LayoutSafeSampler:
             for a noiseless one.
         rng: where the calls' seeds come from.
     """
-    return layout_safe(_FreshSeedSampler(backend or AerSimulator(**_ONE_THREAD), np.random.default_rng(rng)))
+    return layout_safe(_FreshSeedSampler(backend or AerSimulator(**ONE_THREAD), np.random.default_rng(rng)))
 
 
 def layout_safe(
@@ -143,7 +87,7 @@ def layout_safe(
 
 
 @final
-class LayoutSafeSampler(BaseSamplerV2):  # type: ignore[misc]
+class LayoutSafeSampler(BaseSamplerV2):
     """A sampler in front of another one: circuits alike but for their angles are transpiled once, and run as one PUB.
 
     High-level gates are flattened. A qubit measured into several classical bits is read once, its outcome given in all.
@@ -233,7 +177,7 @@ def _same(name: str) -> Callable[[_Job], Any]:
 
 
 @final
-class _Job(BasePrimitiveJob):  # type: ignore[misc]  # qiskit is untyped
+class _Job(BasePrimitiveJob):
     """The wrapped sampler's job, its result sorted back to the PUBs that were asked."""
 
     status, done, running, cancelled, in_final_state, cancel = map(
@@ -250,7 +194,7 @@ class _Job(BasePrimitiveJob):  # type: ignore[misc]  # qiskit is untyped
 
 
 @final
-class _FreshSeedSampler(BaseSamplerV2):  # type: ignore[misc]
+class _FreshSeedSampler(BaseSamplerV2):
     def __init__(self, backend: BackendV2, rng: np.random.Generator) -> None:
         self.backend = backend
         self._rng = rng
@@ -339,106 +283,10 @@ def _transpile(
         return pass_manager.run(circuit)
     if backend is None:
         return circuit
-    if all(len(qubits) < 2 for _, qubits, _ in _errors(backend.target)):  # a simulator without a device behind it
+    if all(len(qubits) < 2 for _, qubits, _ in errors(backend.target)):  # a simulator without a device behind it
         return generate_preset_pass_manager(3, target=backend.target, seed_transpiler=0).run(circuit)
-    region = _low_error_region(backend.target, circuit.num_qubits)
-    target = _restrict(backend.target, region, fractional=False)
+    region = low_error_region(backend.target, circuit.num_qubits)
+    target = restrict(backend.target, region, fractional=False)
     managers = [generate_preset_pass_manager(3, target=target, seed_transpiler=seed) for seed in range(seeds)]
     best = min((manager.run(circuit) for manager in managers), key=lambda ran: (ran.num_nonlocal_gates(), ran.depth()))
-    return _embed(best, region, backend.num_qubits)
-
-
-@final
-class _RestrictedBackend(BackendV2):  # type: ignore[misc]
-    def __init__(self, backend: BackendV2, qubits: Sequence[int]) -> None:
-        super().__init__(name=f"{backend.name}_{len(qubits)}", description=f"qubits {list(qubits)} of {backend.name}")
-        self.backend = backend
-        self.qubits = tuple(qubits)
-        self._target = _restrict(backend.target, qubits)
-
-    @property
-    def target(self) -> Target:
-        return self._target
-
-    @property
-    def max_circuits(self) -> Any:
-        return self.backend.max_circuits
-
-    @classmethod
-    def _default_options(cls) -> Options:
-        return Options()
-
-    def run(self, run_input: QuantumCircuit | list[QuantumCircuit], **options: Any) -> Any:
-        circuits = [run_input] if isinstance(run_input, QuantumCircuit) else run_input
-        return self.backend.run([_embed(item, self.qubits, self.backend.num_qubits) for item in circuits], **options)
-
-
-def _embed(circuit: QuantumCircuit, qubits: Sequence[int], num_qubits: int) -> QuantumCircuit:
-    """Return the circuit on those of ``num_qubits`` qubits, its classical registers unchanged."""
-    whole = QuantumCircuit(num_qubits, name=circuit.name, metadata=circuit.metadata)
-    whole.add_bits(circuit.clbits)
-    whole.add_register(*circuit.cregs)
-    whole.compose(circuit, qubits=qubits, clbits=circuit.clbits, inplace=True)
-    return whole
-
-
-def _low_error_region(target: Target, size: int) -> tuple[int, ...]:
-    """Return the qubits, sorted, that ``restricted_backend`` describes."""
-    readout = dict.fromkeys(range(target.num_qubits), 0.0)
-    couplings: dict[int, dict[int, float]] = {qubit: {} for qubit in readout}
-    for name, qubits, error in _errors(target):
-        if len(qubits) == 1 and error >= 1:
-            readout[qubits[0]] = math.inf
-        elif name == "measure":
-            readout[qubits[0]] = max(error, readout[qubits[0]])
-        elif len(qubits) == 2 and error < 1:
-            for here, there in (qubits, qubits[::-1]):
-                couplings[here][there] = min(error, couplings[here].get(there, error))
-    regions: list[tuple[float, list[int]]] = []
-    for start in (qubit for qubit, error in readout.items() if error < 1):
-        cost, region = readout[start], {start}
-        while len(region) < size:
-            border = {(error + readout[new], new) for old in region for new, error in couplings[old].items()}
-            step, new = min((way for way in border if way[1] not in region), default=(math.inf, -1))
-            if step == math.inf:
-                break
-            cost += step
-            region.add(new)
-        regions.append((cost, sorted(region)))
-    largest = max((len(region) for _, region in regions), default=0)
-    if not 1 <= size <= largest:
-        raise ValueError(
-            f"{size} connected working qubits are needed, but the backend's couplings connect from 1 to {largest}. "
-            "Take a smaller problem or a larger backend."
-        )
-    return tuple(min((cost, region) for cost, region in regions if len(region) == size)[1])
-
-
-def _errors(target: Target) -> Iterator[tuple[str, tuple[int, ...], float]]:
-    """Yield (instruction, qubits, error) of what is tied to qubits; a missing error is 0."""
-    for name in sorted(target.operation_names):  # the order of a fake target differs from process to process
-        for qubits, properties in target[name].items():
-            if qubits is not None:
-                yield name, qubits, getattr(properties, "error", None) or 0.0
-
-
-def _restrict(target: Target, qubits: Sequence[int], *, fractional: bool = True) -> Target:
-    """Return the target of those qubits, renumbered in that order, without what is faulty or control flow.
-
-    Without ``fractional``, also without rzz if it is not the only two-qubit gate: where it is native its angle is
-    confined to [0, pi/2], which a template cannot promise.
-    """
-    number = {qubit: index for index, qubit in enumerate(qubits)}
-    offered: dict[str, dict[tuple[int, ...], Any]] = {}
-    for name, place, error in _errors(target):
-        if error < 1 and number.keys() >= set(place):
-            offered.setdefault(name, {})[tuple(number[qubit] for qubit in place)] = target[name][place]
-    if not fractional and sum(any(len(place) == 2 for place in found) for found in offered.values()) > 1:
-        offered.pop("rzz", None)
-    properties = target.qubit_properties
-    timing = {name: getattr(target, name) for name in ["dt", "granularity", "min_length", "acquire_alignment"]}
-    chosen = [properties[qubit] for qubit in qubits] if properties else None
-    restricted = Target(num_qubits=len(qubits), qubit_properties=chosen, **timing)
-    for name, found in offered.items():
-        restricted.add_instruction(target.operation_from_name(name), found, name=name)
-    return restricted
+    return embed(best, region, backend.num_qubits)

@@ -113,6 +113,15 @@ class Comparison:
             },
         }
 
+    @classmethod
+    def from_json(cls, content: Mapping[str, Any]) -> Comparison:
+        """Return the comparison that ``as_json`` gave."""
+        results = {
+            name: Result(row["queries"], np.array(row["ratio"]), np.array(row["evaluations"], float), row["arrived"])
+            for name, row in content["results"].items()
+        }
+        return cls(Protocol(**content["protocol"]), results, np.array(content["optimum"]))
+
     def write(self, path: Path, **extra: Any) -> None:
         """Write the JSON, with further entries."""
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -267,5 +276,5 @@ def _result(queries: int, ratios: Array, counts: Array, protocol: Protocol) -> R
     return Result(queries, ratios, np.median(counts, axis=0), arrived)
 
 
-def _rounded(values: Array) -> list[float]:
-    return [round(float(value), 6) for value in values]
+def _rounded(values: Array) -> list[float | None]:
+    return [None if np.isnan(value) else round(float(value), 6) for value in values]

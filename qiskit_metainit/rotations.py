@@ -142,8 +142,8 @@ def _walk(
 
 
 def _has_matrix(operation: Operation) -> bool:
-    # Composite gates have no __array__. Nor has PauliEvolutionGate, whose to_matrix is the exact exponential and not the
-    # product formula of its definition, which is what would run.
+    # Composite gates have no __array__. Nor has PauliEvolutionGate, whose to_matrix is the exact exponential instead of
+    # the product formula in its definition, which is what would run.
     return (
         isinstance(operation, Gate)
         and hasattr(operation, "__array__")

@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 from qiskit.providers import BackendV2
 
-from qiskit_metainit.deployment import fake_backend, noisy_simulator, shot_sampler
+from qiskit_metainit.backends import fake_backend, noisy_simulator
+from qiskit_metainit.deployment import shot_sampler
 from qiskit_metainit.engines.statevector import Statevector
 from qiskit_metainit.evaluation import evaluations_until
 from qiskit_metainit.initializer import MetaInitializer

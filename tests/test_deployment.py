@@ -17,14 +17,8 @@ from qiskit_aer import AerSimulator
 from qiskit_aer.noise import NoiseModel
 from qiskit_aer.primitives import SamplerV2 as AerSampler
 
-from qiskit_metainit.deployment import (
-    LayoutSafeSampler,
-    fake_backend,
-    layout_safe,
-    noisy_simulator,
-    restricted_backend,
-    shot_sampler,
-)
+from qiskit_metainit.backends import fake_backend, noisy_simulator, restricted_backend
+from qiskit_metainit.deployment import LayoutSafeSampler, layout_safe, shot_sampler
 
 MAXCUT = SparsePauliOp.from_list([("IIZZ", 0.5), ("IZZI", 0.8), ("ZZII", 0.3), ("ZIIZ", 0.9), ("IIII", -1.25)])
 FIELD = SparsePauliOp.from_list([("IIZZ", 0.5), ("ZZII", 0.3), ("ZIIZ", 0.9), ("IIIZ", 0.7), ("IIZI", -0.4)])

@@ -17,7 +17,7 @@ from qiskit.quantum_info import SparsePauliOp
 from qiskit_metainit.graphs import WeightedGraph, read_edges, read_file, read_graph
 from qiskit_metainit.problem import Problem
 
-_SMALLEST = {"erdos_renyi": 4, "regular": 4, "complete": 2}  # the first two draw an integer from 3..n-1
+_SMALLEST = {"erdos_renyi": 4, "regular": 4, "complete": 2, "sparse": 2}  # the first two draw an integer from 3..n-1
 _WEIGHTS = ("unit", "uniform", "exponential", "normal")
 
 
@@ -43,7 +43,8 @@ class MaxCut:
     graphs: Sequence[str] = ("erdos_renyi",)
     """Kinds of graph, drawn uniformly: "erdos_renyi" (edge probability k/n with k uniform in 3..n-1, as in Lin, Hsu,
     Chen 2025, arXiv:2512.05058, and Verdon et al. 2019, arXiv:1907.05415; disconnected ones are kept, edgeless ones
-    redrawn), "regular" (the degree uniform among those in 3..n-1 that exist) and "complete"."""
+    redrawn), "regular" (the degree uniform among those in 3..n-1 that exist), "complete", and "sparse" (a uniformly
+    random labelled tree with 0 to n/2 further edges: connected, with hubs and leaves like many real networks)."""
     weights: Sequence[str] = ("unit",)
     """Kinds of edge weight, drawn uniformly: "unit", "uniform" in (0, 1), "exponential" of mean 1, and "normal" of
     mean 0 and variance 1."""
@@ -160,6 +161,8 @@ def _draw_pairs(kind: str, size: int, probability: float | None, rng: np.random.
     if kind == "regular":
         degrees = [degree for degree in range(3, size) if size * degree % 2 == 0]
         return _draw_regular(degrees[rng.integers(len(degrees))], size, pairs, rng)
+    if kind == "sparse":
+        return _draw_sparse(size, pairs, rng)
     if probability is None:
         probability = float(rng.integers(3, size)) / size
     while True:
@@ -177,6 +180,16 @@ def _draw_regular(
     sparse = min(degree, size - 1 - degree)
     drawn = {tuple(sorted(edge)) for edge in nx.random_regular_graph(sparse, size, seed=rng).edges}
     return [pair for pair in pairs if (pair in drawn) == (sparse == degree)]
+
+
+def _draw_sparse(size: int, pairs: Sequence[tuple[int, int]], rng: np.random.Generator) -> list[tuple[int, int]]:
+    import networkx as nx
+
+    tree = {tuple(sorted(edge)) for edge in nx.random_labeled_tree(size, seed=rng).edges}
+    others = [pair for pair in pairs if pair not in tree]
+    extra = min(int(rng.integers(size // 2 + 1)), len(others))
+    added = {others[i] for i in rng.choice(len(others), size=extra, replace=False)} if extra else set()
+    return [pair for pair in pairs if pair in tree or pair in added]
 
 
 def _draw_weights(kind: str, count: int, rng: np.random.Generator) -> NDArray[np.float64]:
