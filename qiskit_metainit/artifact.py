@@ -160,7 +160,7 @@ def read(name: str | Path) -> Artifact:
     _compare(folder, model, manifest)
     stored = manifest["coverage"]
     coverage = stored and Coverage(**{**stored, "reps": tuple(stored["reps"]), "qubits": tuple(stored["qubits"])})
-    return Artifact(model, Path(name).name, coverage, manifest["training"])
+    return Artifact(model, folder.resolve().name, coverage, manifest["training"])
 
 
 def _manifest(folder: Path) -> dict[str, Any]:

@@ -91,14 +91,14 @@ def progress_bar() -> Iterator[Callable[[str, int, int], None]]:
         def update(stage: str, done: int, total: int, note: str = "") -> None:
             if stage not in stages:
                 stages[stage] = bars.add_task(stage, total=total, note=note)
-            bars.update(stages[stage], completed=done, note=note)
+            bars.update(stages[stage], completed=done, total=total, note=note)
 
         yield update
 
 
-def show(rows: Sequence[Sequence[str]], title: str) -> None:
-    """Print a table of a header and rows."""
-    view = Table(title=title, title_justify="left")
+def show(rows: Sequence[Sequence[str]], title: str, *, header: bool = True) -> None:
+    """Print a table of a header, which may be left out of sight, and rows."""
+    view = Table(title=title, title_justify="left", show_header=header)
     for place, heading in enumerate(rows[0]):
         view.add_column(heading, justify="left" if place == 0 else "right", overflow="fold")
     for row in rows[1:]:
@@ -150,7 +150,6 @@ def solve(
     """Solve MaxCut on your own graph with QAOA on Aer, from a learned start."""
     from qiskit_metainit import solve
 
-    planned = evaluations if shots is None else min(evaluations, shots // shots_per_eval)
     with progress_bar() as update:
         solution = solve.solve(
             graph,
@@ -162,7 +161,7 @@ def solve(
             evaluations=evaluations,
             noise=noise,
             seed=seed,
-            progress=lambda count, energy: update("evaluations", count, max(planned, count)),
+            progress=update,
         )
     if as_json:
         typer.echo(json.dumps(solution.as_json(), indent=1))
@@ -171,12 +170,12 @@ def solve(
     rows = [["", ""], ["best cut sampled", f"{solution.value:g}"]]
     rows += [[f"side {bit}", ", ".join(map(str, side))] for bit, side in enumerate(problem.partition(run.bitstring))]
     rows += [
-        ["expected cut at the start", f"{problem.value(float(run.energies[0])):.3f}"],
+        ["first expected cut measured", f"{problem.value(float(run.energies[0])):.3f}"],
         ["best expected cut measured", f"{problem.value(float(run.energies.min())):.3f}"],
         ["evaluations", str(len(run.energies))],
         ["shots spent", str(run.shots_spent)],
     ]
-    show(rows, f"{graph.name}: {problem.num_qubits} nodes, p = {reps}")
+    show(rows, f"{graph.name}: {problem.num_qubits} nodes, p = {reps}", header=False)
     for sentence in solution.verdict:
         console.print(f"- {sentence}", highlight=False, soft_wrap=True)
 

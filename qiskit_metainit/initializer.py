@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import time
 import warnings
 from collections.abc import Callable, Sequence
@@ -16,6 +17,7 @@ from qiskit import QuantumCircuit
 from qiskit.quantum_info import SparseObservable, SparsePauliOp
 
 from qiskit_metainit import artifact, features, training
+from qiskit_metainit.ansatz import check_reps
 from qiskit_metainit.artifact import Artifact, Coverage
 from qiskit_metainit.engine import Engine
 from qiskit_metainit.engines.statevector import Statevector
@@ -197,7 +199,8 @@ class MetaInitializer:
                 f"{what}; and no formula stands in: {no_formula}. Choose an artifact for this kind of task "
                 "(metainit list), or start from MetaInitializer(RandomPoint())."
             )
-        warnings.warn(f"{what}. Starting from the formula sk_infinity instead.", CoverageWarning, stacklevel=3)
+        message = f"{what}. Starting from the formula sk_infinity instead."
+        warnings.warn(message, CoverageWarning, stacklevel=_users_level())
         start = time.perf_counter()
         point = rollout(formula, [task], None, measure_answer=False).answer[0].numpy()
         seconds = time.perf_counter() - start
@@ -309,15 +312,15 @@ class _Lookup:
     """A task that builds its circuit only when a query needs it."""
 
     def __init__(self, operator: SparsePauliOp, reps: int | None, ansatz: QuantumCircuit | None) -> None:
-        self._operator, self._reps = operator, reps
+        self._operator, self._reps = operator, 0 if reps is None else check_reps(reps)
         self._task = None if ansatz is None else Task.from_circuit(ansatz, operator)
-        self.features = self._task.features if self._task else features.of_qaoa(operator, reps or 0)
+        self.features = self._task.features if self._task else features.of_qaoa(operator, self._reps)
 
     @property
     def task(self) -> Task:
         """The landscape."""
         if self._task is None:
-            self._task = Task.qaoa(self._operator, reps=self._reps or 0)
+            self._task = Task.qaoa(self._operator, reps=self._reps)
         return self._task
 
 
@@ -334,6 +337,14 @@ def _answers(model: Model, lookups: Sequence[_Lookup], engine: Engine) -> tuple[
     return [row[: item.num_parameters].copy() for row, item in zip(answers, known, strict=True)], shots
 
 
+def _users_level() -> int:
+    """Return the ``stacklevel`` at which a warning of the calling function points at the user's line."""
+    package, level, frame = str(Path(__file__).parent), 0, inspect.currentframe()
+    while frame is not None and frame.f_code.co_filename.startswith(package):
+        level, frame = level + 1, frame.f_back
+    return level
+
+
 def _plain_name(model: Model) -> str:
     try:
         return name_of("models", type(model))
@@ -348,4 +359,4 @@ def _depths(model: Model, reps: int | Sequence[int] | None) -> list[int]:
         if len(served) != 1:
             raise ValueError("reps is needed (one depth or several), since this model serves more than one. ")
         return served
-    return [reps] if isinstance(reps, int) else list(reps)
+    return [int(reps)] if isinstance(reps, int | np.integer) else list(reps)

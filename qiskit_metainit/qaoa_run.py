@@ -21,7 +21,7 @@ from qiskit_metainit.engines.sampling import Sampling
 from qiskit_metainit.initializer import MetaInitializer
 from qiskit_metainit.problem import Problem, as_pauli_sum
 from qiskit_metainit.proposal import Proposal
-from qiskit_metainit.task import Task
+from qiskit_metainit.task import Task, scale_of
 
 OPTIMIZERS = ("cobyla", "spsa", "l_bfgs_b", "nelder_mead")
 """Names of the classical optimisers, as the command line spells them."""
@@ -55,21 +55,23 @@ class BudgetError(ValueError):
     """A budget that does not even pay for the start."""
 
 
-def make_optimizer(name: str, *, maxiter: int, rhobeg: float, shots: bool) -> Optimizer:
+def make_optimizer(name: str, *, maxiter: int, rhobeg: float, problem: Problem) -> Optimizer:
     """Return an optimiser of qiskit-algorithms.
 
     Args:
         name: one of ``OPTIMIZERS``.
         maxiter: iterations (evaluations for COBYLA).
-        rhobeg: first step, radians (COBYLA, Nelder-Mead's and SPSA's own otherwise).
-        shots: whether energies carry shot noise, so that finite differences need a wide step.
+        rhobeg: COBYLA's first trust radius, radians; the others start as they do by default.
+        problem: what it will minimise, at unit weights (as ``run_qaoa`` does), from energies with shot noise.
     """
     if name == "cobyla":
         return COBYLA(maxiter=maxiter, rhobeg=rhobeg)
     if name == "spsa":
-        return SPSA(maxiter=maxiter)
+        # Its own calibration takes 50 evaluations. A slope is at most about the sum of the |coefficients|: 0.1 radians.
+        unit = natural_unit(problem.operator, 1)[-1]
+        return SPSA(maxiter=maxiter, learning_rate=0.1 / (scale_of(problem.operator) * unit), perturbation=0.1)
     if name == "l_bfgs_b":
-        return L_BFGS_B(maxiter=maxiter, eps=0.1 if shots else 1e-8)
+        return L_BFGS_B(maxiter=maxiter, eps=0.1)  # finite differences under shot noise need a wide step
     if name == "nelder_mead":
         return NELDER_MEAD(maxiter=maxiter)
     raise ValueError(f"The optimizer must be one of {', '.join(OPTIMIZERS)}, but {name!r} came.")
@@ -137,9 +139,12 @@ def run_qaoa(
         point = np.asarray(result.optimal_point) * unit
     except _Spent:
         stopped = f"the budget of {shots} shots"
+        task = Task.qaoa(problem.operator, reps=reps)
+        if not points:  # the optimiser's first job was already too large: measure at least the start
+            start_energy = queried.expectation([task], torch.as_tensor(proposal.point[None])).item()
+            callback(1, proposal.point / unit, start_energy * unit[-1], None)
         point = points[int(np.argmin(energies))]
         recorder.limit = shots
-        task = Task.qaoa(problem.operator, reps=reps)
         queried.expectation([task], torch.as_tensor(point[None]))
     return Run(
         proposal=proposal,

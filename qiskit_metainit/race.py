@@ -133,7 +133,7 @@ def race(
                     problem,
                     reps,
                     sampler(rng.spawn(1)[0]),
-                    make_optimizer("cobyla", maxiter=evaluations, rhobeg=rhobeg, shots=True),
+                    make_optimizer("cobyla", maxiter=evaluations, rhobeg=rhobeg, problem=problem),
                     shots_per_evaluation=shots_per_evaluation,
                     progress=lambda count, _, before=done: progress(stage, before + count, total),  # type: ignore[misc]
                 ),

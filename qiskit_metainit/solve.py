@@ -13,7 +13,7 @@ from qiskit.providers import BackendV2
 
 from qiskit_metainit.backends import fake_backend, noisy_simulator
 from qiskit_metainit.deployment import shot_sampler
-from qiskit_metainit.engines.statevector import Statevector
+from qiskit_metainit.engines.statevector import Statevector, available_memory
 from qiskit_metainit.evaluation import evaluations_until
 from qiskit_metainit.initializer import MetaInitializer
 from qiskit_metainit.models.random_point import RandomPoint
@@ -85,7 +85,7 @@ def solve(
     evaluations: int,
     noise: str | None,
     seed: int,
-    progress: Callable[[int, float], None],
+    progress: Callable[[str, int, int], None],
 ) -> Solution:
     """Solve MaxCut on a graph file with QAOA on a simulator with shots.
 
@@ -99,12 +99,20 @@ def solve(
         evaluations: the optimiser's most iterations (evaluations for COBYLA).
         noise: name of a fake backend whose noise is simulated, on its best qubits, or None.
         seed: of the shot noise.
-        progress: called with (evaluations, measured energy).
+        progress: called with (stage, done, of).
 
     Raises:
         ValueError: for a bad file, an unknown name or a budget too small.
+        MemoryError: if the graph is too large to simulate.
     """
     problem = MaxCut.from_file(path)
+    needed, available = 32 << problem.num_qubits, available_memory()  # the state and Aer's working copy
+    if needed > available:
+        raise MemoryError(
+            f"Simulating QAOA on {problem.num_qubits} nodes needs {needed:,} bytes, but {available:,} are available. "
+            "MetaInitializer.load('qaoa').initial_point(operator, reps=...) gives the start without simulating."
+        )
+    planned = evaluations if shots is None else min(evaluations, shots // shots_per_evaluation)
     meta = MetaInitializer.load(initializer)
     backend: BackendV2 | None = noisy_simulator(fake_backend(noise), problem.num_qubits) if noise else None
     with warnings.catch_warnings():
@@ -115,12 +123,16 @@ def solve(
             reps,
             shot_sampler(backend, seed),
             # A learned start is near an optimum: a first step of 0.2 radians refines it, the default of 1 leaves it.
-            make_optimizer(optimizer, maxiter=evaluations, rhobeg=0.2, shots=True),
+            make_optimizer(optimizer, maxiter=evaluations, rhobeg=0.2, problem=problem),
             shots_per_evaluation=shots_per_evaluation,
             shots=shots,
-            progress=progress,
+            progress=lambda count, _: progress("evaluations", count, max(planned, count)),
         )
-    return Solution(problem, run, _verdict(meta, problem, reps, run, noise))
+    progress("evaluations", len(run.energies), len(run.energies))
+    progress("comparing with random starts", 0, 1)
+    verdict = _verdict(meta, problem, reps, run, noise)
+    progress("comparing with random starts", 1, 1)
+    return Solution(problem, run, verdict)
 
 
 def _verdict(meta: MetaInitializer, problem: Problem, reps: int, run: Run, noise: str | None) -> tuple[str, ...]:

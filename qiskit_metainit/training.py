@@ -121,7 +121,7 @@ def train(
     Raises:
         ValueError: if the model has no weights or does not support a depth, the engine gives no gradients, or the
             checkpoint is of another training.
-        FloatingPointError: if the loss is no longer finite; the checkpoint keeps the last good weights.
+        FloatingPointError: if the loss or its gradient is no longer finite; the checkpoint keeps the last good weights.
     """
     schedule = schedule or Schedule()
     loss = _named(loss)
@@ -164,7 +164,12 @@ def train(
                 )
             optimizer.zero_grad()
             value.backward()  # type: ignore[no-untyped-call]
-            torch.nn.utils.clip_grad_norm_(model.parameters(), schedule.clip)
+            norm = torch.nn.utils.clip_grad_norm_(model.parameters(), schedule.clip)
+            if not torch.isfinite(norm):
+                raise FloatingPointError(
+                    f"The gradient's norm is {norm.item()} at step {step}. Lower the learning rate; the checkpoint, if "
+                    "any, keeps the weights before this step."
+                )
             whole = False
             optimizer.step()
             losses.append(value.item())

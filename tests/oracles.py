@@ -148,9 +148,9 @@ def state_slow(circuit: QuantumCircuit, point: Sequence[float] | NDArray[np.floa
 
 
 def expectation_slow(circuit: QuantumCircuit, operator: SparsePauliOp, point: Any) -> float:
-    """Return ``<H>`` by dense linear algebra."""
+    """Return ``<H>`` by plain linear algebra."""
     state = state_slow(circuit, point)
-    return float(np.real(state.conj() @ operator.to_matrix() @ state))
+    return float(np.real(state.conj() @ (operator.to_matrix(sparse=True) @ state)))
 
 
 def gradient_slow(cost: Callable[[NDArray[np.float64]], float], point: Any, step: float = 2e-3) -> NDArray[np.float64]:
@@ -158,7 +158,8 @@ def gradient_slow(cost: Callable[[NDArray[np.float64]], float], point: Any, step
     point = np.asarray(point, dtype=float)
     result = np.zeros(len(point))
     for index, axis in enumerate(np.eye(len(point)) * step):
-        near, far = cost(point + axis) - cost(point - axis), cost(point + 2 * axis) - cost(point - 2 * axis)
+        near = cost(point + axis) - cost(point - axis)
+        far = cost(point + 2 * axis) - cost(point - 2 * axis)
         result[index] = (8 * near - far) / (12 * step)
     return result
 

@@ -15,7 +15,7 @@ from qiskit import QuantumCircuit
 from qiskit.circuit import Gate, ParameterVector
 from qiskit.circuit.library import PauliEvolutionGate, RXGate, RXXGate, RYGate, RYYGate, RZGate, RZZGate
 from qiskit.primitives import BaseEstimatorV2
-from qiskit.quantum_info import Pauli, SparsePauliOp
+from qiskit.quantum_info import Pauli, PauliList, SparsePauliOp
 from qiskit.transpiler import PassManager
 from torch import Tensor
 
@@ -125,7 +125,8 @@ class _Unrolled:
         if pass_manager is not None:
             circuit = pass_manager.run(circuit)
             observable = observable if circuit.layout is None else observable.apply_layout(circuit.layout)
-        bases = len(observable.group_commuting(qubit_wise=True))
+        # Sorted, as BackendEstimatorV2 groups them: the number of groups may depend on the order.
+        bases = len(PauliList(sorted(observable.paulis.to_labels())).group_commuting(qubit_wise=True))
         return cls(circuit, observable, slopes, np.array([r.angle.constant for r in rotations]), bases)
 
     def angles(self, points: NDArray[np.float64], shifted: bool) -> NDArray[np.float64]:

@@ -92,9 +92,7 @@ class Statevector:
         return batches
 
     def _available(self) -> int:
-        if self.memory is not None:
-            return self.memory
-        return int(0.8 * os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"))
+        return available_memory() if self.memory is None else self.memory
 
     def _compile(self, task: Task) -> _Batch:
         if task not in self._compiled:
@@ -110,6 +108,11 @@ class Statevector:
             program = compile_program(task.circuit, task.hamiltonian)
             self._compiled[task] = _Batch.of(program, dtype, self.device)
         return self._compiled[task]
+
+
+def available_memory() -> int:
+    """Return 80% of the bytes that are free on this machine."""
+    return int(0.8 * os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"))
 
 
 @dataclass(frozen=True, eq=False)

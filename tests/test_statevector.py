@@ -1,0 +1,411 @@
+"""Tests of the exact engine against Qiskit's simulator and finite differences."""
+
+import gc
+import inspect
+
+import networkx as nx
+import numpy as np
+import pytest
+import torch
+from oracles import expectation_slow, gradient_slow, random_circuit, random_operator
+from qiskit import QuantumCircuit
+from qiskit.circuit import Parameter, ParameterVector
+from qiskit.circuit.library import PauliEvolutionGate, efficient_su2, n_local, qaoa_ansatz
+from qiskit.quantum_info import SparsePauliOp
+
+from qiskit_metainit import engine as contract
+from qiskit_metainit.engines import statevector
+from qiskit_metainit.engines.statevector import Statevector
+from qiskit_metainit.task import Task
+
+
+def graph_operator(rng, nodes, probability=0.6):
+    graph = nx.gnp_random_graph(nodes, probability, seed=int(rng.integers(2**31)))
+    graph.add_edge(0, 1)
+    terms = [("ZZ", list(edge), rng.normal()) for edge in graph.edges]
+    return SparsePauliOp.from_sparse_list([*terms, ("", [], 0.7)], num_qubits=nodes)
+
+
+def heisenberg(nodes):
+    bonds = [(letters, [i, i + 1], 0.7 + 0.1 * i) for i in range(nodes - 1) for letters in ("XX", "YY", "ZZ")]
+    return SparsePauliOp.from_sparse_list([*bonds, ("Y", [0], 0.3)], num_qubits=nodes)
+
+
+def evolution_circuit():
+    a, b = Parameter("a"), Parameter("b")
+    circuit = QuantumCircuit(3)
+    circuit.append(PauliEvolutionGate(SparsePauliOp(["XXI", "IZY", "ZIX"], [0.5, 1.0, -2.0]), a), [2, 0, 1])
+    circuit.append(PauliEvolutionGate(SparsePauliOp(["ZZI", "ZZZ"], [0.5, 1.0]), b - a / 2), [0, 1, 2])
+    circuit.append(PauliEvolutionGate(SparsePauliOp(["XYZ", "YIY"]), 2 * b), [0, 1, 2])
+    return circuit
+
+
+def shared_circuit():
+    a, b, c = ParameterVector("t", 3)
+    circuit = QuantumCircuit(2)
+    circuit.h(0)
+    for angle in (a, 2 * a - b, b + c / 3 - 0.2):
+        circuit.rx(angle, 0)
+        circuit.cx(0, 1)
+        circuit.crz(angle, 1, 0)
+        circuit.u(angle, a, -c, 1)
+    return circuit
+
+
+CASES = {
+    "qaoa of a graph": lambda rng: Task.qaoa(graph_operator(rng, 5), reps=3),
+    "qaoa with fields": lambda rng: Task.qaoa(SparsePauliOp(["ZZI", "IZZ", "IIZ", "III"], [1, -0.5, 0.3, 2]), reps=2),
+    "qaoa of high order": lambda rng: Task.qaoa(random_operator(rng, 5, 9, "IZ"), reps=2),
+    "qaoa of one qubit": lambda rng: Task.qaoa(SparsePauliOp("Z"), reps=1),
+    "qaoa with two blocks": lambda rng: Task.qaoa(graph_operator(rng, 7), reps=1),
+    "qaoa with three blocks": lambda rng: Task.qaoa(graph_operator(rng, 11, 0.2), reps=1),
+    "qaoa of a non-diagonal operator": lambda rng: Task.qaoa(random_operator(rng, 4, 6), reps=2),
+    "hardware-efficient": lambda rng: Task.from_circuit(efficient_su2(4, reps=2), heisenberg(4)),
+    "six qubits of Y and Z": lambda rng: Task.from_circuit(efficient_su2(6, reps=1), heisenberg(6)),
+    "controlled rotations": lambda rng: Task.from_circuit(n_local(3, ["rx", "h"], "crx", reps=1), heisenberg(3)),
+    "evolutions": lambda rng: Task.from_circuit(evolution_circuit(), random_operator(rng, 3, 8)),
+    "shared angles": lambda rng: Task.from_circuit(shared_circuit(), random_operator(rng, 2, 5)),
+    **{
+        f"random {i}": lambda rng: Task.from_circuit(random_circuit(rng, 4, 14), random_operator(rng, 4, 8))
+        for i in range(8)
+    },
+}
+
+
+def random_points(rng, tasks, extra=0):
+    size = max(task.num_parameters for task in tasks) + extra
+    points = np.zeros((len(tasks), size))
+    for row, task in enumerate(tasks):
+        points[row, : task.num_parameters] = rng.uniform(-3, 3, task.num_parameters)
+    return torch.tensor(points, requires_grad=True)
+
+
+def evaluate(engine, tasks, points):
+    values = engine.expectation(tasks, points)
+    (gradients,) = torch.autograd.grad(values.sum(), points)
+    return values.detach(), gradients
+
+
+@pytest.fixture
+def mixture(rng):
+    """Some tasks of one skeleton, some of others, in no order, one of them twice."""
+    tasks = [Task.qaoa(graph_operator(rng, 5), reps=2) for _ in range(4)]
+    tasks += [Task.qaoa(graph_operator(rng, 4), reps=reps) for reps in (1, 3, 1)]
+    tasks += [Task.from_circuit(efficient_su2(3, reps=1), heisenberg(3))]
+    tasks += [Task.from_circuit(random_circuit(rng, 4, 8), random_operator(rng, 4, 5))]
+    tasks += [tasks[0]]
+    return [tasks[i] for i in rng.permutation(len(tasks))]
+
+
+# values and gradients
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_values_and_gradients_are_those_of_the_slow_twin(name, rng):
+    task = CASES[name](rng)
+    points = random_points(rng, [task])
+    values, gradients = evaluate(Statevector(), [task], points)
+
+    def cost(point):
+        return expectation_slow(task.circuit, task.hamiltonian, point)
+
+    point = points[0].detach().numpy()
+    assert values.item() == pytest.approx(cost(point), abs=1e-10)
+    assert np.allclose(gradients[0], gradient_slow(cost, point), atol=1e-7)
+    assert gradients.abs().max() > 1e-6
+
+
+def test_one_edge_by_hand():
+    # <ZZ> of one edge after one layer: sin(4 beta) sin(2 gamma) / 1, here with gamma scaled by the coefficient.
+    task = Task.qaoa(SparsePauliOp("ZZ"), reps=1)
+    beta, gamma = 0.3, -0.4
+    points = torch.tensor([[beta, gamma]], dtype=torch.float64, requires_grad=True)
+    values, gradients = evaluate(Statevector(), [task], points)
+    assert values.item() == pytest.approx(np.sin(4 * beta) * np.sin(2 * gamma), abs=1e-12)
+    by_hand = [4 * np.cos(4 * beta) * np.sin(2 * gamma), 2 * np.sin(4 * beta) * np.cos(2 * gamma)]
+    assert np.allclose(gradients[0], by_hand, atol=1e-12)
+
+
+@pytest.mark.parametrize("reps", [11, 12])
+def test_parameter_order_survives_more_than_ten_layers(reps, rng):
+    operator = graph_operator(rng, 4)
+    task = Task.qaoa(operator, reps=reps)
+    points = random_points(rng, [task])
+    values, gradients = evaluate(Statevector(), [task], points)
+    # Every layer by hand, in the order [beta_0 .. beta_p-1, gamma_0 .. gamma_p-1].
+    diagonal = np.diag(operator.to_matrix()).real
+    flip = sum(SparsePauliOp.from_sparse_list([("X", [i], 1.0)], 4).to_matrix() for i in range(4))
+    energies, vectors = np.linalg.eigh(flip)
+
+    def cost(point):
+        state = np.full(16, 0.25, dtype=complex)
+        for layer in range(reps):
+            state = np.exp(-1j * point[reps + layer] * diagonal) * state
+            state = vectors @ (np.exp(-1j * point[layer] * energies) * (vectors.conj().T @ state))
+        return float(np.abs(state) ** 2 @ diagonal)
+
+    point = points[0].detach().numpy()
+    assert values.item() == pytest.approx(cost(point), abs=1e-10)
+    assert np.allclose(gradients[0], gradient_slow(cost, point), atol=1e-7)
+
+
+def test_a_parameter_that_cancels_has_no_gradient():
+    a, b = Parameter("a"), Parameter("b")
+    circuit = QuantumCircuit(1)
+    circuit.rx(a + b - a, 0)
+    circuit.rx(0 * a + 0.1, 0)
+    task = Task.from_circuit(circuit, SparsePauliOp("Z"))
+    points = torch.tensor([[0.7, 0.2]], dtype=torch.float64, requires_grad=True)
+    values, gradients = evaluate(Statevector(), [task], points)
+    assert values.item() == pytest.approx(np.cos(0.3), abs=1e-12)
+    assert gradients[0].tolist() == pytest.approx([0.0, -np.sin(0.3)], abs=1e-12)
+
+
+# batches
+
+
+def test_a_batch_gives_what_its_tasks_give_one_by_one(mixture, rng):
+    points = random_points(rng, mixture)
+    engine = Statevector()
+    values, gradients = evaluate(engine, mixture, points)
+    assert values.std() > 0.1
+    for row, task in enumerate(mixture):
+        count = task.num_parameters
+        alone = points[row : row + 1, :count].detach().requires_grad_()
+        value, gradient = evaluate(Statevector(), [task], alone)
+        assert values[row].item() == pytest.approx(value.item(), abs=1e-12)
+        assert torch.allclose(gradients[row, :count], gradient[0], atol=1e-12)
+        assert values[row].item() == pytest.approx(
+            expectation_slow(task.circuit, task.hamiltonian, points[row].detach()), abs=1e-10
+        )
+
+
+def test_rows_may_come_in_any_order(mixture, rng):
+    points = random_points(rng, mixture)
+    engine = Statevector()
+    values, gradients = evaluate(engine, mixture, points)
+    order = torch.as_tensor(rng.permutation(len(mixture)))
+    shuffled, shuffled_gradients = evaluate(
+        engine, [mixture[i] for i in order], points.detach()[order].requires_grad_()
+    )
+    assert torch.allclose(shuffled, values[order], atol=1e-12)
+    assert torch.allclose(shuffled_gradients, gradients[order], atol=1e-12)
+
+
+def test_other_points_of_the_same_tasks_give_other_values(mixture, rng):
+    # The stack of the last call is kept: only the tasks may be, not what was computed from the points.
+    engine = Statevector()
+    for _ in range(2):
+        points = random_points(rng, mixture)
+        values, _ = evaluate(engine, mixture, points)
+        fresh, _ = evaluate(Statevector(), mixture, points)
+        assert torch.equal(values, fresh)
+    one_less, _ = evaluate(engine, mixture[:-1], points[:-1].detach().requires_grad_())
+    assert torch.allclose(one_less, values[:-1], atol=1e-12)
+
+
+def test_unused_columns_have_zero_gradient_and_no_influence(mixture, rng):
+    points = random_points(rng, mixture, extra=3).detach()
+    for row, task in enumerate(mixture):
+        points[row, task.num_parameters :] = torch.as_tensor(rng.normal(size=points.shape[1] - task.num_parameters))
+    values, gradients = evaluate(Statevector(), mixture, points.requires_grad_())
+    clean = points.detach().clone()
+    for row, task in enumerate(mixture):
+        assert not gradients[row, task.num_parameters :].any()
+        assert gradients[row, : task.num_parameters].any()
+        clean[row, task.num_parameters :] = 0
+    assert torch.equal(evaluate(Statevector(), mixture, clean.requires_grad_())[0], values)
+
+
+def test_a_circuit_is_compiled_once(mixture, rng, monkeypatch):
+    compiled = []
+    original = statevector.compile_program
+    monkeypatch.setattr(statevector, "compile_program", lambda *given: (compiled.append(given), original(*given))[1])
+    engine = Statevector()
+    for chosen in (mixture, mixture, mixture[:4], list(reversed(mixture))):
+        evaluate(engine, chosen, random_points(rng, chosen))
+    assert len(compiled) == len(set(mixture))
+
+
+def test_tasks_of_one_skeleton_run_as_one_batch(rng):
+    tasks = [Task.qaoa(graph_operator(rng, 5), reps=2) for _ in range(6)]
+    engine = Statevector()
+    ((rows, batch),) = engine._batches(tuple(tasks))
+    assert rows.tolist() == list(range(6))
+    assert batch.initial.shape == (6, 32)
+
+
+def test_tasks_that_are_gone_leave_the_cache(rng):
+    engine = Statevector()
+    task = Task.qaoa(graph_operator(rng, 4), reps=1)
+    engine.expectation([task], torch.zeros(1, 2))
+    other = Task.qaoa(graph_operator(rng, 4), reps=1)
+    engine.expectation([other], torch.zeros(1, 2))
+    del task
+    gc.collect()
+    assert list(engine._compiled) == [other]
+
+
+# precision, devices, autograd
+
+
+def test_single_precision_is_close(mixture, rng):
+    points = random_points(rng, mixture)
+    exact, exact_gradients = evaluate(Statevector(), mixture, points)
+    values, gradients = evaluate(Statevector(precision="single"), mixture, points)
+    assert torch.allclose(values, exact, atol=2e-5)
+    assert torch.allclose(gradients, exact_gradients, atol=1e-4)
+    assert not torch.equal(values, exact)  # or it did not use single precision at all
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("precision", ["single", "double"])
+def test_answers_have_the_dtype_of_the_points(dtype, precision, mixture, rng):
+    points = random_points(rng, mixture).detach().to(dtype).requires_grad_()
+    values, gradients = evaluate(Statevector(precision=precision), mixture, points)
+    assert values.dtype == gradients.dtype == dtype
+
+
+def test_unknown_precision_is_refused():
+    with pytest.raises(ValueError, match="'double' or 'single', but 'half'"):
+        # Without the type checks that the tests put around every function.
+        inspect.unwrap(Statevector.__init__)(object.__new__(Statevector), precision="half")
+
+
+def test_the_chain_rule_goes_through(rng):
+    task = Task.qaoa(graph_operator(rng, 4), reps=2)
+    direct = random_points(rng, [task, task])
+    _, gradients = evaluate(Statevector(), [task, task], direct)
+    weights = torch.tensor([2.0, -0.5], dtype=torch.float64)
+    theta = (direct.detach() / 3).requires_grad_()
+    (Statevector().expectation([task, task], 3 * theta) @ weights).backward()
+    assert torch.allclose(theta.grad, 3 * weights[:, None] * gradients, atol=1e-12)
+
+
+def test_no_gradient_is_computed_where_none_is_asked_for(rng):
+    task = Task.qaoa(graph_operator(rng, 4), reps=1)
+    engine = Statevector()
+    points = random_points(rng, [task])
+    assert not engine.expectation([task], points.detach()).requires_grad
+    with torch.no_grad():
+        assert not engine.expectation([task], points).requires_grad
+    assert engine.budget.gradients == 0
+
+
+def test_a_second_derivative_is_refused_rather_than_wrong(rng):
+    task = Task.qaoa(graph_operator(rng, 4), reps=1)
+    points = random_points(rng, [task])
+    squared = Statevector().expectation([task], points).square().sum()
+    (gradients,) = torch.autograd.grad(squared, points, create_graph=True)
+    with pytest.raises(RuntimeError, match="differentiate twice"):
+        gradients.sum().backward()
+    assert Statevector().order == 1
+
+
+# memory
+
+
+def test_little_memory_runs_in_parts_with_the_same_result(rng):
+    tasks = [Task.qaoa(graph_operator(rng, 6), reps=2) for _ in range(7)]
+    tasks += [Task.from_circuit(efficient_su2(4, reps=1), heisenberg(4)) for _ in range(3)]
+    points = random_points(rng, tasks)
+    whole = Statevector()
+    values, gradients = evaluate(whole, tasks, points)
+    assert len(whole._batches(tuple(tasks))) == 2
+    each = whole._batches(tuple(tasks))[0][1].bytes
+    for fitting in (1, 2, 3):
+        engine = Statevector(memory=fitting * each)
+        parts = engine._batches(tuple(tasks))
+        sizes = [len(rows) for rows, batch in parts if batch.initial.shape[1] == 64]
+        assert max(sizes) == fitting
+        assert sum(sizes) == 7
+        assert all(batch.bytes * len(rows) <= fitting * each for rows, batch in parts)
+        in_parts, in_parts_gradients = evaluate(engine, tasks, points)
+        assert torch.allclose(in_parts, values, atol=1e-13)
+        assert torch.allclose(in_parts_gradients, gradients, atol=1e-13)
+
+
+def test_too_little_memory_is_refused_with_the_bytes_needed(rng):
+    task = Task.qaoa(graph_operator(rng, 10), reps=1)
+    with pytest.raises(MemoryError, match=r"10 qubits needs at least 98,304 bytes, but 5,000 are.*parameter_shift"):
+        Statevector(memory=5000).expectation([task], torch.zeros(1, 2))
+    with pytest.raises(MemoryError, match="at least 49,152 bytes"):
+        Statevector(memory=5000, precision="single").expectation([task], torch.zeros(1, 2))
+
+
+def test_a_circuit_no_machine_holds_is_refused_before_anything_is_built():
+    operator = SparsePauliOp.from_sparse_list([("ZZ", [i, i + 1], 1.0) for i in range(59)], num_qubits=60)
+    with pytest.raises(MemoryError, match=r"60 qubits needs at least [\d,]{20,} bytes"):
+        Statevector().expectation([Task.qaoa(operator, reps=1)], torch.zeros(1, 2))
+
+
+# budget
+
+
+def test_the_budget_counts_jobs_circuits_and_gradients(mixture, rng):
+    engine = Statevector()
+    points = random_points(rng, mixture)
+    engine.expectation(mixture, points)
+    assert vars(engine.budget) == {
+        "jobs": 1,
+        "pubs": 0,
+        "circuits": len(mixture),
+        "gradients": len(mixture),
+        "shots": 0,
+    }
+    before = engine.budget.copy()
+    engine.expectation(mixture[:3], points[:3].detach())
+    spent = engine.budget.since(before)
+    assert (spent.jobs, spent.circuits, spent.gradients, spent.shots) == (1, 3, 0, 0)
+
+
+def test_parts_do_not_change_the_budget(mixture, rng):
+    engine = Statevector(memory=10_000)
+    engine.expectation(mixture, random_points(rng, mixture))
+    assert (engine.budget.jobs, engine.budget.circuits) == (1, len(mixture))
+
+
+# errors
+
+
+def test_the_engine_fulfils_the_contract():
+    assert isinstance(Statevector(), contract.Engine)
+
+
+@pytest.mark.parametrize(
+    ("shape", "words"),
+    [((1, 4), r"\(2, 4\) are needed.*\(1, 4\) came"), ((3, 4), r"\(3, 4\) came"), ((2, 3), r"\(2, 4\).*\(2, 3\) came")],
+)
+def test_points_of_another_shape_are_refused(shape, words, rng):
+    task = Task.qaoa(graph_operator(rng, 4), reps=2)
+    with pytest.raises(ValueError, match=words):
+        Statevector().expectation([task, task], torch.zeros(shape))
+
+
+def test_a_single_row_is_no_batch(rng):
+    with pytest.raises(ValueError, match=r"\(1, 4\) are needed.*\(4,\) came"):
+        contract.check_points([Task.qaoa(graph_operator(rng, 4), reps=2)], torch.zeros(4))
+
+
+@pytest.mark.parametrize("bad", [torch.nan, torch.inf, -torch.inf])
+@pytest.mark.parametrize("column", [0, 3, 4])
+def test_points_that_are_not_finite_are_refused_also_in_unused_columns(bad, column, rng):
+    task = Task.qaoa(graph_operator(rng, 4), reps=2)
+    points = torch.zeros(3, 5)
+    points[1, column] = bad
+    with pytest.raises(ValueError, match="finite, but row 1"):
+        Statevector().expectation([task] * 3, points)
+
+
+def test_no_task_at_all_is_refused():
+    with pytest.raises(ValueError, match="At least one task"):
+        Statevector().expectation([], torch.zeros(0, 2))
+
+
+def test_circuits_that_are_not_affine_are_refused():
+    circuit = qaoa_ansatz(SparsePauliOp("ZZ"), reps=1)
+    beta = circuit.parameters[0]
+    circuit = circuit.assign_parameters({beta: Parameter("x") ** 2})
+    task = Task(circuit, SparsePauliOp("ZZ"), Task.qaoa(SparsePauliOp("ZZ"), reps=1).features, 1.0)
+    with pytest.raises(ValueError, match="affine"):
+        Statevector().expectation([task], torch.zeros(1, 2))
