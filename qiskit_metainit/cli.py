@@ -203,7 +203,7 @@ def train(
     output: Annotated[Path, typer.Option(help="Folder for the artifact, its checkpoint and its card.")],
     reps: Annotated[str, typer.Option(help="QAOA layers: 2, 1,2,3 or 1-8.")] = "1",
     sizes: Annotated[str, typer.Option(help="Numbers of nodes: 7 or 6-9.")] = "6-9",
-    graphs: Annotated[str, typer.Option(help="erdos_renyi, regular, complete.")] = "erdos_renyi",
+    graphs: Annotated[str, typer.Option(help="erdos_renyi, regular, complete, sparse.")] = "erdos_renyi",
     weights: Annotated[str, typer.Option(help="unit, uniform, exponential, normal.")] = "unit",
     loss: Annotated[str, typer.Option(help="final, weighted_sum, observed_improvement, cumulative_improvement.")] = (
         "final"
@@ -253,7 +253,7 @@ def evaluate(
     ],
     reps: Annotated[int, typer.Option(help="QAOA layers.", min=1)] = 2,
     sizes: Annotated[str, typer.Option(help="Numbers of nodes of the held-out graphs.")] = "10-12",
-    graphs: Annotated[str, typer.Option(help="erdos_renyi, regular, complete.")] = "erdos_renyi",
+    graphs: Annotated[str, typer.Option(help="erdos_renyi, regular, complete, sparse.")] = "erdos_renyi",
     weights: Annotated[str, typer.Option(help="unit, uniform, exponential, normal.")] = "unit",
     instances: Annotated[int, typer.Option(help="Held-out instances.", min=2)] = 40,
     random_starts: Annotated[int, typer.Option(help="Random starts an instance.", min=1)] = 20,

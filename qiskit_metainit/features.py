@@ -150,7 +150,7 @@ def of_qaoa(operator: SparsePauliOp, reps: int) -> Features:
         ValueError: for a bad operator or reps; ``as_pauli_sum`` and ``check_reps`` say which.
     """
     reps = check_reps(reps)
-    operator = as_pauli_sum(operator)
+    operator = _significant(as_pauli_sum(operator))
     stage = (np.arange(reps) + 0.5) / reps
     tokens = np.zeros((2 * reps, len(TOKENS)))
     tokens[:reps, TOKENS.index("mixer")] = 1.0
@@ -163,7 +163,7 @@ def of_qaoa(operator: SparsePauliOp, reps: int) -> Features:
 
 def of_circuit(circuit: QuantumCircuit, operator: SparsePauliOp) -> Features:
     """Return the features of any other task: the logical operator, and a token a circuit parameter."""
-    operator = as_pauli_sum(operator)
+    operator = _significant(as_pauli_sum(operator))
     count = circuit.num_parameters
     letters = np.zeros((count, 4))
     uses = np.zeros(count)
@@ -183,6 +183,13 @@ def of_circuit(circuit: QuantumCircuit, operator: SparsePauliOp) -> Features:
     tokens[:, TOKENS.index("stage")] = place / used
     tokens[:, TOKENS.index("log_rotations")] = np.log(used)
     return _features("circuit", operator, 0, tokens, np.ones(count))
+
+
+def _significant(operator: SparsePauliOp) -> SparsePauliOp:
+    """Return the operator without terms that are but rounding residue of sums, such as QUBO to Ising leaves."""
+    sizes = np.abs(operator.coeffs)
+    largest = sizes[(operator.paulis.x | operator.paulis.z).any(axis=1)].max()
+    return operator[sizes > 1e-12 * largest]
 
 
 def _features(

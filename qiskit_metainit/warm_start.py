@@ -57,7 +57,7 @@ class WarmStartedSolver(MinimumEigensolver):
     """
 
     def __init__(self, meta: Proposer, solver: Any, *, problem: Problem | None = None) -> None:
-        for needed in ("initial_point", "compute_minimum_eigenvalue"):
+        for needed in ("ansatz", "initial_point", "compute_minimum_eigenvalue"):
             if not hasattr(solver, needed):
                 raise TypeError(
                     "QAOA, SamplingVQE or VQE of qiskit-algorithms or qiskit-optimization is needed, but a "

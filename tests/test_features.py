@@ -19,6 +19,7 @@ from qiskit.quantum_info import SparsePauliOp
 from qiskit_metainit import ansatz, features
 from qiskit_metainit.features import SUMMARY, TOKENS, degree_angle, of_circuit, of_qaoa, stack
 
+some = settings(deadline=None, max_examples=40)
 coefficients = st.one_of(
     st.sampled_from([1.0, -1.0, 0.5]), st.floats(-3, 3).filter(lambda c: abs(c) > 1e-3), st.sampled_from([1e-6, 1e4])
 )
@@ -62,7 +63,7 @@ def assert_same(one, other, gamma_factor=1.0):
 
 
 @given(term_lists(), st.randoms(use_true_random=False))
-@settings(deadline=None)
+@some
 def test_relabelling_qubits_and_reordering_terms_changes_nothing(drawn, random):
     size, terms = drawn
     names = random.sample(range(size), size)
@@ -73,7 +74,7 @@ def test_relabelling_qubits_and_reordering_terms_changes_nothing(drawn, random):
 
 @pytest.mark.parametrize("factor", [1e-200, 1e-9, 0.37, 1e6, 1e200])
 @given(drawn=term_lists())
-@settings(deadline=None, max_examples=30)
+@some
 def test_a_positive_factor_changes_only_the_unit_of_the_gammas(factor, drawn):
     size, terms = drawn
     scaled = [(support, factor * value) for support, value in terms]
@@ -83,7 +84,7 @@ def test_a_positive_factor_changes_only_the_unit_of_the_gammas(factor, drawn):
 
 
 @given(term_lists(), st.floats(-1e6, 1e6))
-@settings(deadline=None)
+@some
 def test_an_identity_term_changes_nothing(drawn, constant):
     size, terms = drawn
     one, other = of_qaoa(operator_of(size, terms), 2), of_qaoa(operator_of(size, terms, constant), 2)
@@ -92,7 +93,7 @@ def test_an_identity_term_changes_nothing(drawn, constant):
 
 
 @given(term_lists(), st.data())
-@settings(deadline=None)
+@some
 def test_flipping_single_spins_changes_nothing(drawn, data):
     size, terms = drawn
     flips = data.draw(st.sets(st.integers(0, size - 1)))
@@ -101,7 +102,7 @@ def test_flipping_single_spins_changes_nothing(drawn, data):
 
 
 @given(term_lists(), st.integers(1, 4))
-@settings(deadline=None)
+@some
 def test_isolated_qubits_change_nothing_but_the_number_of_qubits(drawn, more):
     size, terms = drawn
     one, other = of_qaoa(operator_of(size, terms), 2), of_qaoa(operator_of(size + more, terms), 2)
@@ -110,7 +111,7 @@ def test_isolated_qubits_change_nothing_but_the_number_of_qubits(drawn, more):
 
 
 @given(term_lists())
-@settings(deadline=None)
+@some
 def test_a_term_in_two_pieces_is_one_term(drawn):
     size, terms = drawn
     pieces = [(support, value / 4) for support, value in terms] + [(support, 3 * value / 4) for support, value in terms]
@@ -120,7 +121,7 @@ def test_a_term_in_two_pieces_is_one_term(drawn):
 
 
 @given(term_lists())
-@settings(deadline=None)
+@some
 def test_all_features_are_finite_and_named(drawn):
     item = of_qaoa(operator_of(*drawn), 2)
     assert item.summary.shape == (len(SUMMARY),)
@@ -261,7 +262,7 @@ def test_the_graph_of_terms_by_hand():
 
 
 @given(term_lists())
-@settings(deadline=None)
+@some
 def test_the_weights_of_the_terms_have_rms_one(drawn):
     item = of_qaoa(operator_of(*drawn), 1)
     assert item.terms.weights.square().mean().item() == pytest.approx(1.0)
@@ -342,8 +343,6 @@ def test_a_batch_pads_with_zeros_and_marks_what_is_padding():
         assert not batch.tokens[row, size:].any()
         assert not batch.unit[row, size:].any()
     assert batch.named("order").tolist() == [2.0, 2.0, 4.0]
-    with pytest.raises(ValueError, match="colour"):
-        batch.named("colour")
 
 
 def test_names_are_unique():
