@@ -99,14 +99,15 @@ def shipped() -> list[str]:
 
 
 def find(name: str | Path) -> Path:
-    """Return the folder of an artifact: a folder that exists, or else the name of a shipped one.
+    """Return the folder of an artifact: of the shipped one of that name, or else the name is a folder's.
+
+    A ``Path`` is always a folder, and so is "./qaoa".
 
     Raises:
         ArtifactError: if there is neither.
     """
-    folder = Path(str(resources.files("qiskit_metainit") / "pretrained" / str(name)))
-    if str(name) in shipped():
-        return folder
+    if isinstance(name, str) and name in shipped():
+        return Path(str(resources.files("qiskit_metainit") / "pretrained" / name))
     if Path(name).is_dir():
         return Path(name)
     raise ArtifactError(

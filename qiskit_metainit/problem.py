@@ -32,6 +32,8 @@ def as_pauli_sum(operator: SparsePauliOp | SparseObservable) -> SparsePauliOp:
     """
     if isinstance(operator, SparseObservable):
         operator = SparsePauliOp.from_sparse_observable(operator)
+    if isinstance(operator, Problem):
+        raise TypeError("An operator is needed, but a Problem came. Give its operator: problem.operator.")
     if not isinstance(operator, SparsePauliOp):
         raise TypeError(
             "The operator must be a qiskit SparsePauliOp or SparseObservable, "

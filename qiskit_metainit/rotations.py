@@ -173,9 +173,12 @@ def _angle(
         return Angle(((numbering[value], 1.0),))
     if not isinstance(value, ParameterExpression):
         return Angle(constant=float(np.real(value)))
-    if value not in known:
-        known[value] = _affine(value, numbering)
-    return known[value]
+    try:
+        if value not in known:
+            known[value] = _affine(value, numbering)
+        return known[value]
+    except OverflowError:  # Qiskit 2.6 cannot hash a parameter times a factor between -2.2e-16 and 0
+        return _affine(value, numbering)
 
 
 def _affine(expression: ParameterExpression, numbering: Mapping[Parameter, int]) -> Angle:

@@ -98,7 +98,7 @@ def test_every_tabulated_depth_is_its_own_row():
         assert len(point) == 2 * reps
         assert np.all(np.diff(point[:reps]) < 0)
         assert np.all(np.diff(point[reps:]) < 0)  # minus gamma_C, which grows
-    assert seen[1] == pytest.approx([0.4946, 0.2898, *(-2 * np.array([0.3817, 0.6655]) * math.atan(2**-0.5))], abs=1e-3)
+    assert seen[1] == pytest.approx([0.4960, 0.2690, *(-2 * np.array([0.3817, 0.6655]) * math.atan(2**-0.5))], abs=1e-3)
 
 
 @pytest.mark.parametrize("reps", [11, 12, 20, 64, 300])
@@ -113,7 +113,7 @@ def test_beyond_the_table_the_schedule_is_stretched_smoothly(reps):
         assert np.all(np.diff(deep) <= 1e-15)
         assert np.abs(np.diff(deep)).max() <= np.abs(np.diff(known)).max()
         middle = np.interp((np.arange(10) + 0.5) / 10, (np.arange(reps) + 0.5) / reps, deep)
-        assert middle[1:-1] == pytest.approx(known[1:-1], abs=0.03)
+        assert middle[1:-1] == pytest.approx(known[1:-1], abs=0.05)
 
 
 # the other formulas
@@ -138,7 +138,7 @@ def test_tqa_by_hand():
 def test_a_constant_by_hand():
     operator = graph_operator(PRISM)
     assert point_of(Constant(), operator, 1) == pytest.approx([0.295, -0.42])
-    model = Constant(point=[1, 2, 3, 4])
+    model = Constant(point=[1.0, 2.0, 3.0, 4.0])
     assert point_of(model, operator, 2) == pytest.approx([1, 2, 3, 4])
     assert point_of(model, graph_operator(PRISM, coefficient=5.0), 2) == pytest.approx([1, 2, 0.3, 0.4])
     circuit = efficient_su2(2, reps=0)
@@ -318,12 +318,11 @@ def test_the_lstm_is_the_recurrence_of_the_paper(seeded, rng):
 def test_the_angles_of_the_paper_form_stay_inside_the_unit_box(seeded, rng):
     model = Lstm(num_parameters=2)
     with torch.no_grad():
-        for weight in model.parameters():
-            weight *= 30
+        model.cell.bias_ih += 5  # every gate open, so that the memory grows with each step
     proposals = run_lstm(model, torch.as_tensor(rng.uniform(-1, 1, (9, 20))), size=20)
     assert proposals.shape == (10, 20, 2)
     assert proposals.abs().max() < 1
-    assert proposals.abs().max() > 0.7
+    assert proposals.abs().max() > 0.95
 
 
 def test_the_lstm_depends_on_each_cost_from_then_on_and_on_its_own_row_only(seeded):

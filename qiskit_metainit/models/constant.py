@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
+from functools import cache
+from importlib import resources
 from typing import final
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from qiskit_metainit.ansatz import per_layer
 from qiskit_metainit.features import FeatureBatch, Features
-from qiskit_metainit.model import Model, State
+from qiskit_metainit.model import Model, State, needs_qaoa
 
 
 @final
@@ -18,20 +22,31 @@ class Constant(Model):
     """One point in natural units, so it is rescaled by the weights (transfer by rms(w), Sureshbabu et al. 2024).
 
     Args:
-        point: P natural units, ordered as ``circuit.parameters``; the default is the best single p = 1 point of
-            unweighted Erdos-Renyi graphs with 6 to 9 nodes.
+        point: P natural units, ordered as ``circuit.parameters``. By default QAOA's best single point of each depth
+            on unweighted Erdos-Renyi graphs with 6 to 9 nodes (the training graphs of Lin et al. 2025), as tabulated.
     """
 
-    def __init__(self, *, point: Sequence[float] = (0.295, -0.42)) -> None:
+    def __init__(self, *, point: Sequence[float] | None = None) -> None:
         super().__init__()
-        self.point = [float(value) for value in point]
+        self.point = None if point is None else [float(value) for value in point]
 
     def unsupported(self, features: Features) -> str | None:
         """See Model."""
-        if features.num_parameters != len(self.point):
-            return f"Constant holds {len(self.point)} parameters, but the task has {features.num_parameters}"
-        return None
+        if self.point is not None and features.num_parameters != len(self.point):
+            return f"this Constant holds {len(self.point)} parameters, but the task has {features.num_parameters}"
+        if self.point is None and features.ansatz == "qaoa" and features.reps not in _table():
+            return f"Constant is tabulated up to reps={max(_table())}, but reps={features.reps} came"
+        return needs_qaoa(self, features) if self.point is None else None
 
     def begin(self, features: FeatureBatch) -> tuple[Float[Tensor, "B P"], State]:
         """See Model."""
-        return torch.tensor(self.point, dtype=torch.float64).repeat(len(features), 1), None
+        if self.point is not None:
+            return torch.tensor(self.point, dtype=torch.float64).repeat(len(features), 1), None
+        return per_layer([item.reps for item in features.items], lambda reps: _table()[reps]), None
+
+
+@cache
+def _table() -> dict[int, Tensor]:
+    text = (resources.files("qiskit_metainit.models") / "constant.json").read_text(encoding="utf-8")
+    rows = json.loads(text)["depths"].items()
+    return {int(reps): torch.tensor(row["point"], dtype=torch.float64) for reps, row in rows}
