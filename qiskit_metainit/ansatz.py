@@ -97,9 +97,14 @@ def qaoa_reps_of(circuit: QuantumCircuit, operator: SparsePauliOp) -> int | None
 
 
 def _layers(circuit: QuantumCircuit) -> list[tuple[tuple[object, ...], list[float]]]:
-    """Return operations as comparable (structure, numbers) pairs, those of each commuting run sorted."""
-    runs: list[list[tuple[tuple[object, ...], list[float]]]] = []
-    previous = ""
+    """Return operations as comparable (structure, numbers) pairs, sorted by layer.
+
+    An operation joins the latest layer on its qubits if that is of its own kind (so that both commute), and comes after
+    it otherwise. Thus neither the order of commuting rotations matters nor that of operations on different qubits,
+    which every pass through Qiskit's circuit graph shuffles.
+    """
+    reached: dict[int, tuple[int, str]] = {}
+    items: list[tuple[tuple[object, ...], list[float]]] = []
     for operation in split(circuit):
         if isinstance(operation, Rotation):
             kind = "".join(sorted(set(operation.letters)))
@@ -110,8 +115,8 @@ def _layers(circuit: QuantumCircuit) -> list[tuple[tuple[object, ...], list[floa
             kind = "fixed"
             key = (kind, operation.qubits, operation.matrix.round(9).tobytes())
             numbers = []
-        if kind != previous:
-            runs.append([])
-        runs[-1].append((key, numbers))
-        previous = kind
-    return [item for run in runs for item in sorted(run, key=lambda item: repr(item[0]))]
+        before = (reached.get(qubit, (0, "")) for qubit in operation.qubits)
+        layer = max((depth + (last != kind) for depth, last in before), default=0)
+        reached.update(dict.fromkeys(operation.qubits, (layer, kind)))
+        items.append(((layer, *key), numbers))
+    return sorted(items, key=lambda item: (item[0][0], repr(item[0])))

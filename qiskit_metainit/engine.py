@@ -7,10 +7,20 @@ from typing import Any, Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Float
+from qiskit import QuantumCircuit
 from torch import Tensor
 
 from qiskit_metainit.budget import Budget
 from qiskit_metainit.task import Task
+
+
+@runtime_checkable
+class Transpiler(Protocol):
+    """What an estimator or sampler engine prepares its circuits with: any of Qiskit's pass managers, or the like."""
+
+    def run(self, circuits: QuantumCircuit, /) -> QuantumCircuit:
+        """Return the circuit as a backend runs it."""
+        ...
 
 
 @runtime_checkable

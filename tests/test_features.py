@@ -122,6 +122,23 @@ def test_a_term_in_two_pieces_is_one_term(drawn):
 
 @given(term_lists())
 @some
+def test_rounding_residue_changes_nothing(drawn):
+    size, terms = drawn
+    largest = max(abs(value) for _, value in terms)
+    present = {support for support, _ in terms}
+    residue = [support for support in itertools.combinations(range(size), 2) if support not in present]
+    noisy = terms + [(support, 1e-14 * largest) for support in residue]
+    terms = [(support, value) for support, value in terms if abs(value) > 1e-12 * largest]
+    assert_same(of_qaoa(operator_of(size, terms), 2), of_qaoa(operator_of(size, noisy), 2))
+
+
+def test_small_terms_are_still_terms():
+    one, other = (of_qaoa(SparsePauliOp(["IZZ", "ZZI"], [1.0, small]), 1) for small in (1e-9, 1e-15))
+    assert (named(one)["inverse_degree"], named(other)["inverse_degree"]) == (3 / 4, 1.0)
+
+
+@given(term_lists())
+@some
 def test_all_features_are_finite_and_named(drawn):
     item = of_qaoa(operator_of(*drawn), 2)
     assert item.summary.shape == (len(SUMMARY),)

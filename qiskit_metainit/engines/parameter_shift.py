@@ -16,11 +16,10 @@ from qiskit.circuit import Gate, ParameterVector
 from qiskit.circuit.library import PauliEvolutionGate, RXGate, RXXGate, RYGate, RYYGate, RZGate, RZZGate
 from qiskit.primitives import BaseEstimatorV2
 from qiskit.quantum_info import Pauli, PauliList, SparsePauliOp
-from qiskit.transpiler import PassManager
 from torch import Tensor
 
 from qiskit_metainit.budget import Budget
-from qiskit_metainit.engine import attach_gradient, check_points
+from qiskit_metainit.engine import Transpiler, attach_gradient, check_points
 from qiskit_metainit.rotations import Fixed, Rotation, split
 from qiskit_metainit.task import Task
 
@@ -45,7 +44,7 @@ class ParameterShift:
     order = 1
 
     def __init__(
-        self, estimator: BaseEstimatorV2, *, shots: int | None = None, pass_manager: PassManager | None = None
+        self, estimator: BaseEstimatorV2, *, shots: int | None = None, pass_manager: Transpiler | None = None
     ) -> None:
         if not isinstance(estimator, BaseEstimatorV2):
             raise TypeError(
@@ -106,7 +105,7 @@ class _Unrolled:
     bases: int  # measurement bases of the observable: each takes the shots
 
     @classmethod
-    def of(cls, task: Task, pass_manager: PassManager | None) -> _Unrolled:
+    def of(cls, task: Task, pass_manager: Transpiler | None) -> _Unrolled:
         operations = split(task.circuit)
         rotations = [op for op in operations if isinstance(op, Rotation) and op.angle.slopes]
         # Zero-padded names would not matter: a ParameterVector keeps the order of its indices, also beyond 10.

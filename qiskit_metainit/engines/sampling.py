@@ -11,11 +11,10 @@ from jaxtyping import Float
 from qiskit import QuantumCircuit
 from qiskit.primitives import BaseSamplerV2, BitArray
 from qiskit.quantum_info import SparsePauliOp
-from qiskit.transpiler import PassManager
 from torch import Tensor
 
 from qiskit_metainit.budget import Budget
-from qiskit_metainit.engine import check_points
+from qiskit_metainit.engine import Transpiler, check_points
 from qiskit_metainit.problem import is_diagonal
 from qiskit_metainit.task import Task
 
@@ -34,7 +33,7 @@ class Sampling:
     order = 0
 
     def __init__(
-        self, sampler: BaseSamplerV2, *, shots: int | None = None, pass_manager: PassManager | None = None
+        self, sampler: BaseSamplerV2, *, shots: int | None = None, pass_manager: Transpiler | None = None
     ) -> None:
         if not isinstance(sampler, BaseSamplerV2):
             raise TypeError(
