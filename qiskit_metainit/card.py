@@ -8,34 +8,43 @@ from pathlib import Path
 import numpy as np
 
 from qiskit_metainit.artifact import Artifact
-from qiskit_metainit.evaluation import Comparison
+from qiskit_metainit.evaluation import Array, Comparison
 
 
 def table(comparison: Comparison, baselines: Sequence[str]) -> list[list[str]]:
-    """Return header and rows: ratio, headroom closed over the strongest baseline, queries, evaluations to target.
+    """Return header and rows: r, headroom closed over the strongest baseline, queries, median evaluations to target.
 
     Args:
         comparison: of models on the same instances.
         baselines: names among which the strongest without queries is the reference.
     """
     reference = comparison.strongest(baselines)
-    rows = [["start", "r of the answer", f"headroom over {reference}", "queries", "evaluations to target", "arrived"]]
+    rows = [["start", "r", "95%", "headroom", "95%", "queries", "to 99%"]]
     for name, result in sorted(comparison.results.items(), key=lambda item: -item[1].ratio.mean()):
-        mean, low, high = comparison.mean_interval(result.ratio)
-        closed = comparison.headroom(name, reference)
+        closed = None if name == reference else comparison.headroom(name, reference)
         rows.append(
             [
                 name,
-                f"{mean:.4f} [{low:.4f}, {high:.4f}]",
-                "" if closed is None else f"{closed[0]:+.2f} [{closed[1]:+.2f}, {closed[2]:+.2f}]",
+                *_mean(comparison, result.ratio),
+                *(("", "") if closed is None else (f"{closed[0]:+.2f}", _span(closed, "+.2f"))),
                 str(result.queries),
-                "" if np.isnan(result.evaluations).all() else f"{np.median(result.evaluations):.0f}",
-                "" if np.isnan(result.evaluations).all() else f"{result.arrived:.0%}",
+                f"{np.median(result.evaluations):.0f} ({result.arrived:.0%})",
             ]
         )
-    mean, low, high = comparison.mean_interval(comparison.optimum)
-    rows.append(["best local optimum found", f"{mean:.4f} [{low:.4f}, {high:.4f}]", "", "", "", ""])
+    rows.append(["best found", *_mean(comparison, comparison.optimum), "", "", "", ""])
+    if all(np.isnan(result.evaluations).all() for result in comparison.results.values()):
+        return [row[:-1] for row in rows]
     return rows
+
+
+def _mean(comparison: Comparison, values: Array) -> tuple[str, str]:
+    mean, low, high = comparison.mean_interval(values)
+    return f"{mean:.4f}", _span((mean, low, high), ".3f")
+
+
+def _span(interval: tuple[float, float, float], shape: str) -> str:
+    low, high = (format(bound, shape).replace("0.", ".", 1) for bound in interval[1:])
+    return f"{low}..{high}"
 
 
 def markdown(rows: Sequence[Sequence[str]]) -> str:
@@ -91,10 +100,10 @@ def write(
     lines += ["", "![meta-loss](loss.png)", "", "## Held-out results", ""]
     lines += [
         "`r = (E_max - E) / (E_max - E_min)` of the exact expectation at the proposed point, mean and 95% bootstrap "
-        "interval over instances. Headroom closed is the ratio of mean gains over the strongest baseline that asks "
-        "no query. Evaluations to target: circuit evaluations, the model's own queries included, until COBYLA visits "
-        "a point 99% of the way from the mean random point to the best local optimum found, the median over "
-        "instances; a run that never gets there counts as the cap.",
+        "interval over instances. Headroom closed: the ratio of mean gains over the strongest baseline that asks no "
+        "query. To 99%: circuit evaluations, the model's own queries included, until COBYLA visits a point 99% of the way "
+        "from the mean random point to the best local optimum found, the median over instances; a run that never gets "
+        "there counts as the cap. In brackets, the share that does.",
         "",
     ]
     for title, (command, comparison) in comparisons.items():

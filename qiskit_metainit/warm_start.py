@@ -135,6 +135,8 @@ def _is_qaoa(solver: Any) -> bool:
 def _own_engine(solver: Any) -> Engine:
     """Return an engine on the solver's own primitive and transpiler, so that nothing is simulated behind its back."""
     transpiler = getattr(solver, "pass_manager", None) or getattr(solver, "_transpiler", None)
+    if not _is_qaoa(solver) and solver.ansatz.layout is not None:
+        transpiler = None  # VQE of qiskit-algorithms has transpiled its ansatz already
     if transpiler is not None:
         options = getattr(solver, "_transpiler_options", None) or {}
         transpiler = SimpleNamespace(run=partial(transpiler.run, **options))

@@ -230,6 +230,19 @@ def test_a_ladder_right_after_hadamards_leaves_no_permutation(rng):
     assert np.allclose(program.ops[4].generators[0], np.diag(SparsePauliOp("ZZZZ").to_matrix()).real)
 
 
+def test_nothing_slips_past_a_ladder_that_is_gone(rng):
+    # The rotation between the CNOTs joins the diagonal on qubit 0, which then acts on qubit 1 as well.
+    circuit = QuantumCircuit(3)
+    circuit.h(range(3))
+    circuit.ry(Parameter("a"), 2)
+    circuit.rz(Parameter("b"), 0)
+    circuit.cx(1, 0)
+    circuit.rz(Parameter("c"), 0)
+    circuit.cx(1, 0)
+    circuit.rx(Parameter("d"), 1)
+    assert kinds(check(circuit, rng)) == [Unitary] * 3 + [Product, Diagonal, Product]
+
+
 def test_a_ladder_that_is_not_undone_stays(rng):
     circuit = QuantumCircuit(2)
     circuit.h([0, 1])

@@ -144,6 +144,13 @@ def test_affine_angles_by_hand():
     ]
 
 
+def test_slopes_are_ordered_by_index():
+    parameters = ParameterVector("t", 8)
+    circuit = QuantumCircuit(1)
+    circuit.rz(sum((8 - i) * parameters[i] for i in reversed(range(8))), 0)
+    assert split(circuit)[0].angle.slopes == tuple((i, 8.0 - i) for i in range(8))
+
+
 def test_an_angle_times_a_number():
     assert Angle(((0, 1.0), (3, -2.0)), 0.5).times(-2) == Angle(((0, -2.0), (3, 4.0)), -1.0)
 

@@ -44,7 +44,7 @@ pytestmark = [
     # qiskit-algorithms 0.4 builds QAOA from a class that Qiskit 2.1 deprecates.
     pytest.mark.filterwarnings(r"ignore:The class ``qiskit\.circuit\.library\..*:DeprecationWarning"),
     # qiskit-algorithms 0.4 checks bounds of its QAOA by an exponential in an inefficient format.
-    pytest.mark.filterwarnings("ignore:splu converted its input:scipy.sparse.SparseEfficiencyWarning"),
+    pytest.mark.filterwarnings("ignore::scipy.sparse.SparseEfficiencyWarning"),
     # qiskit-optimization 0.7 deprecates what its own QAOA uses for auxiliary operators.
     pytest.mark.filterwarnings("ignore:Using Estimator V1 is deprecated:DeprecationWarning"),
 ]
@@ -75,7 +75,7 @@ def recurrent(engine: Any = None) -> MetaInitializer:
 
 
 class Visited:
-    """A callback that remembers the points and energies a solver visits."""
+    """The points and energies a solver visits, seen by a callback or, as VQE garbles its points, in the optimizer."""
 
     def __init__(self) -> None:
         self.points: list[np.ndarray] = []
@@ -84,6 +84,20 @@ class Visited:
     def __call__(self, count: int, point: Any, energy: float, metadata: Any) -> None:
         self.points.append(np.array(point, dtype=float))
         self.energies.append(float(np.real(energy)))
+
+    def through(self, solver: Any) -> Any:
+        inner = solver.optimizer
+
+        def minimize(fun: Any, x0: Any, jac: Any, bounds: Any) -> Any:
+            def watched(point: Any) -> Any:
+                energy = fun(point)
+                self(len(self.points), point, energy, {})
+                return energy
+
+            return inner.minimize(watched, x0, jac, bounds)
+
+        solver.optimizer = minimize
+        return solver
 
 
 class RecordingSampler(StatevectorSampler):
@@ -135,7 +149,7 @@ both_qaoas = pytest.mark.parametrize("kind", ["QAOA", "optimization.QAOA"])
 @every_solver
 def test_the_first_point_a_solver_visits_is_the_proposal(kind: str, corrected: MetaInitializer) -> None:
     visited = Visited()
-    result = corrected.wrap(SOLVERS[kind](callback=visited)).compute_minimum_eigenvalue(WEIGHTED)
+    result = corrected.wrap(visited.through(SOLVERS[kind]())).compute_minimum_eigenvalue(WEIGHTED)
     expected = corrected.initial_point(WEIGHTED, reps=2)
     np.testing.assert_array_equal(visited.points[0], expected)
     np.testing.assert_array_equal(result.proposal.point, expected)
@@ -333,7 +347,7 @@ def test_an_ansatz_that_is_no_qaoa_has_no_formula(corrected: MetaInitializer) ->
 def test_any_model_that_serves_an_ansatz_starts_a_vqe() -> None:
     visited = Visited()
     circuit = n_local(2, ["ry", "rz"], "cz", reps=1)
-    solver = VQE(StatevectorEstimator(), circuit, COBYLA(maxiter=10), callback=visited)
+    solver = visited.through(VQE(StatevectorEstimator(), circuit, COBYLA(maxiter=10)))
     heisenberg = SparsePauliOp(["XX", "YY", "ZZ"])
     result = MetaInitializer(RandomPoint(seed=3)).wrap(solver).compute_minimum_eigenvalue(heisenberg)
     np.testing.assert_array_equal(visited.points[0], result.proposal.point)
@@ -412,7 +426,8 @@ def test_queries_through_a_backends_estimator_and_pass_manager_count_their_shots
     result = meta.wrap(solver).compute_minimum_eigenvalue(WEIGHTED)
     # 1 / 0.05^2 = 400 shots of one basis, 3 times.
     assert (result.proposal.queries, result.proposal.shots) == (3, 1200)
-    assert np.abs(result.proposal.point - meta.initial_point(WEIGHTED, ansatz=circuit)).max() < 0.1
+    seen = solver.ansatz if package == "algorithms" else circuit
+    assert np.abs(result.proposal.point - meta.initial_point(WEIGHTED, ansatz=seen)).max() < 0.05
 
 
 def test_queries_through_a_pass_manager_are_laid_out(corrected: MetaInitializer) -> None:
@@ -476,11 +491,11 @@ def cut_of(graph: nx.Graph) -> QuadraticProgram:
     return Maxcut(graph).to_quadratic_program()
 
 
-def weighted_graph(seed: int, size: int) -> nx.Graph:
+def weighted_graph(seed: int, size: int, *, dyadic: bool = False) -> nx.Graph:
     rng, graph = np.random.default_rng(seed), nx.cycle_graph(size)
     graph.add_edge(0, size // 2)
     for u, v in graph.edges:
-        graph[u][v]["weight"] = float(rng.random())
+        graph[u][v]["weight"] = float(rng.integers(1, 16)) / 8 if dyadic else float(rng.random())
     return graph
 
 
@@ -499,7 +514,9 @@ def test_minimum_eigen_optimizer_runs_unchanged_on_one_problem_after_another(
     wrapped = corrected.wrap(SOLVERS[kind](callback=visited))
     optimizer = MinimumEigenOptimizer(wrapped)
     for seed, size in ((0, 4), (1, 5)):
-        graph = weighted_graph(seed, size)
+        # Other weights leave rounding residue as linear terms, at which qiskit-optimization's own QAOA fails by itself:
+        # Qiskit 2.6 cannot hash a parameter times a factor between -2.2e-16 and 0.
+        graph = weighted_graph(seed, size, dyadic=kind == "optimization.QAOA")
         visited.points.clear()
         result = optimizer.solve(cut_of(graph))
         assert result.fval == pytest.approx(best_cut(graph))
