@@ -44,7 +44,7 @@ def _mean(comparison: Comparison, values: Array) -> tuple[str, str]:
 
 def _span(interval: tuple[float, float, float], shape: str) -> str:
     low, high = (format(bound, shape).replace("0.", ".", 1) for bound in interval[1:])
-    return f"{low}..{high}"
+    return f"{low} {high}"
 
 
 def markdown(rows: Sequence[Sequence[str]]) -> str:
@@ -101,9 +101,9 @@ def write(
     lines += [
         "`r = (E_max - E) / (E_max - E_min)` of the exact expectation at the proposed point, mean and 95% bootstrap "
         "interval over instances. Headroom closed: the ratio of mean gains over the strongest baseline that asks no "
-        "query. To 99%: circuit evaluations, the model's own queries included, until COBYLA visits a point 99% of the way "
-        "from the mean random point to the best local optimum found, the median over instances; a run that never gets "
-        "there counts as the cap. In brackets, the share that does.",
+        "query. To 99%: circuit evaluations, the model's own queries included, until COBYLA visits a point 99% of the "
+        "way from the mean random point to the best local optimum found, the median over instances; a run that never "
+        "gets there counts as the cap. In brackets, the share that does.",
         "",
     ]
     for title, (command, comparison) in comparisons.items():
