@@ -9,6 +9,7 @@ import numpy as np
 
 from qiskit_metainit.artifact import Artifact
 from qiskit_metainit.evaluation import Array, Comparison
+from qiskit_metainit.training import Report
 
 
 def table(comparison: Comparison, baselines: Sequence[str]) -> list[list[str]]:
@@ -53,23 +54,27 @@ def markdown(rows: Sequence[Sequence[str]]) -> str:
     return "\n".join([lines[0], "|" + "---|" * len(rows[0]), *lines[1:]])
 
 
-def loss_curve(losses: Sequence[float], path: Path) -> None:
-    """Write a picture of the meta-loss over the steps, with a running mean."""
+def loss_curve(report: Report, path: Path) -> None:
+    """Write a picture of the meta-loss over the steps: a running mean for each depth."""
+    from matplotlib import colormaps
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(6, 3.2), layout="constrained")
+    figure = Figure(figsize=(6.4, 3.4), layout="constrained")
     FigureCanvasAgg(figure)  # the file format only, whatever screen there is
     axes = figure.add_subplot()
-    axes.plot(losses, color="#b8c4d6", linewidth=0.6, label="a step (mixed sizes and depths)")
-    width = max(1, len(losses) // 50)
-    means = np.convolve(losses, np.ones(width) / width, mode="valid")
-    axes.plot(np.arange(len(means)) + width - 1, means, color="#1f3b73", linewidth=1.6, label=f"mean of {width} steps")
-    # The first steps may be far off; the picture is about where it went.
-    axes.set_ylim(min(losses) - 0.02, float(np.quantile(losses, 0.995)) + 0.02)
+    losses, depths = np.array(report.losses), np.array(report.depths)
+    known = sorted(set(report.depths))
+    for place, depth in enumerate(known):
+        (steps,) = np.nonzero(depths == depth)
+        width = max(1, len(steps) // 12)
+        means = np.convolve(losses[steps], np.ones(width) / width, mode="valid")
+        color = colormaps["viridis"](0.85 * place / max(len(known) - 1, 1))
+        axes.plot(steps[width - 1 :], means, color=color, linewidth=1.6, label=f"p = {depth}")
     axes.set_xlabel("gradient step")
-    axes.set_ylabel("meta-loss")
-    axes.legend(frameon=False)
+    axes.set_ylabel("meta-loss, running mean")
+    axes.set_xlim(0, len(losses) * 1.02)
+    figure.legend(loc="outside right upper", frameon=False)
     figure.savefig(path, dpi=110)
 
 

@@ -238,7 +238,7 @@ def train(
             folder=output,
             progress=lambda step, value: update("training", step + 1, steps, f"loss {value:.4f}"),  # type: ignore[call-arg]
         )
-    card.loss_curve(report.losses, output / "loss.png")
+    card.loss_curve(report, output / "loss.png")
     console.print(
         f"Trained {meta.name} for {steps} steps in {report.seconds:.0f} s"
         f"{f' (resumed at step {report.resumed_at})' if report.resumed_at else ''}; "
@@ -260,7 +260,7 @@ def evaluate(
     weights: Annotated[str, typer.Option(help="unit, uniform, exponential, normal.")] = "unit",
     instances: Annotated[int, typer.Option(help="Held-out instances.", min=2)] = 40,
     random_starts: Annotated[int, typer.Option(help="Random starts an instance.", min=1)] = 20,
-    rhobeg: Annotated[float, typer.Option(help="COBYLA's first trust radius, radians.")] = 1.0,
+    rhobeg: Annotated[float, typer.Option(help="COBYLA's first trust radius, radians at unit weights.")] = 1.0,
     seed: Annotated[int, typer.Option(help="Of the instances; far from any training seed.")] = 1_000_003,
     zero_query: Annotated[bool, typer.Option("--points-only", help="Rate the points only, optimise nothing.")] = False,
     json_file: Annotated[Path | None, typer.Option("--json", help="Write every number there.")] = None,

@@ -39,7 +39,7 @@ class Protocol:
     cap: int = 1000
     """Most circuit evaluations of one run; a run that never arrives counts as this many."""
     rhobeg: float = 1.0
-    """COBYLA's first trust radius, radians: 1.0 is what scipy and qiskit-algorithms take."""
+    """COBYLA's first trust radius, natural units: 1.0 is what scipy and qiskit-algorithms take."""
     resamples: int = 10000
     """Bootstrap resamples over instances."""
     seed: int = 0
@@ -86,8 +86,9 @@ class Comparison:
         if (self.optimum - base).mean() < 0.005:
             return None
         draws = self._draws()
-        ratios = (ours - base)[draws].mean(axis=1) / (self.optimum - base)[draws].mean(axis=1)
-        low, high = np.quantile(ratios, [0.025, 0.975])
+        with np.errstate(divide="ignore", invalid="ignore"):  # a draw of instances without headroom has no ratio
+            ratios = (ours - base)[draws].mean(axis=1) / (self.optimum - base)[draws].mean(axis=1)
+        low, high = np.nanquantile(ratios, [0.025, 0.975])
         return float((ours - base).mean() / (self.optimum - base).mean()), float(low), float(high)
 
     def strongest(self, names: Sequence[str]) -> str:
@@ -227,19 +228,16 @@ def energies(engine: Statevector, tasks: Sequence[Task], points: Array) -> Array
 
 
 def local_optimum(engine: Statevector, task: Task, point: Array) -> float:
-    """Return the energy that L-BFGS-B with exact gradients reaches from a point."""
+    """Return the energy that L-BFGS-B with exact gradients reaches from a point (radians), searching natural units."""
+    unit = task.features.unit.numpy()
 
-    def value_and_gradient(angles: Array) -> tuple[float, Array]:
-        row = torch.as_tensor(angles[None]).requires_grad_()
+    def scaled(natural: Array) -> tuple[float, Array]:
+        row = torch.as_tensor((natural * unit)[None]).requires_grad_()
         value = engine.expectation([task], row)[0]
         (gradient,) = torch.autograd.grad(value, row)
-        return value.item(), gradient[0].numpy() / task.scale
+        return value.item() / task.scale, gradient[0].numpy() * unit / task.scale
 
-    def scaled(angles: Array) -> tuple[float, Array]:
-        value, gradient = value_and_gradient(angles)
-        return value / task.scale, gradient
-
-    start = point[: task.num_parameters]
+    start = point[: task.num_parameters] / unit
     return float(minimize(scaled, start, jac=True, method="L-BFGS-B").fun) * task.scale
 
 
@@ -248,13 +246,17 @@ class _Arrived(Exception):  # noqa: N818 it is no error: it ends a run that has 
 
 
 def evaluations_until(engine: Statevector, task: Task, point: Array, target: float, *, cap: int, rhobeg: float) -> int:
-    """Return how many evaluations COBYLA takes to visit a point at or below the target energy, at most ``cap``."""
+    """Return how many evaluations COBYLA takes to visit a point at or below the target energy, at most ``cap``.
+
+    It searches natural units, so ``rhobeg`` means the same at any weights.
+    """
+    unit = task.features.unit.numpy()
     count = 0
 
-    def energy(angles: Array) -> float:
+    def energy(natural: Array) -> float:
         nonlocal count
         count += 1
-        value = float(energies(engine, [task], angles[None])[0])
+        value = float(energies(engine, [task], (natural * unit)[None])[0])
         if value <= target:
             raise _Arrived
         return value / task.scale
@@ -262,7 +264,7 @@ def evaluations_until(engine: Statevector, task: Task, point: Array, target: flo
     try:
         minimize(
             energy,
-            point[: task.num_parameters],
+            point[: task.num_parameters] / unit,
             method="COBYLA",
             options={"rhobeg": rhobeg, "maxiter": cap},
         )

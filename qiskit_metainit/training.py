@@ -66,6 +66,8 @@ class Report:
 
     losses: tuple[float, ...]
     """Meta-loss of every step, resumed ones included."""
+    depths: tuple[int, ...]
+    """Layers p of every step's instances: costs of different depths are not alike."""
     seconds: float
     """Wall-clock time of this call."""
     spent: Budget
@@ -143,8 +145,9 @@ def train(
     pool = _Pool([family.sample(rng) for _ in range(schedule.instances)])
     optimizer = torch.optim.Adam(model.parameters(), lr=schedule.learning_rate)
     losses: list[float] = []
+    depths: list[int] = []
     if checkpoint is not None and checkpoint.exists():
-        losses = _restore(checkpoint, fingerprint, model, optimizer, rng)
+        losses, depths = _restore(checkpoint, fingerprint, model, optimizer, rng)
     resumed_at = len(losses)
     state = json.dumps(rng.bit_generator.state)
     whole = True  # whether weights, rng state and losses belong to the same step, so that they may be saved
@@ -173,17 +176,18 @@ def train(
             whole = False
             optimizer.step()
             losses.append(value.item())
+            depths.append(known[0].reps)
             state = json.dumps(rng.bit_generator.state)
             whole = True
             if checkpoint is not None and (step + 1) % schedule.checkpoint_every == 0:
-                _save(checkpoint, fingerprint, model, optimizer, state, losses)
+                _save(checkpoint, fingerprint, model, optimizer, state, losses, depths)
             if progress is not None:
                 progress(step, losses[-1])
     finally:
         model.eval()
         if checkpoint is not None and whole and len(losses) > resumed_at:
-            _save(checkpoint, fingerprint, model, optimizer, state, losses)
-    return Report(tuple(losses), time.perf_counter() - start, engine.budget.since(before), resumed_at)
+            _save(checkpoint, fingerprint, model, optimizer, state, losses, depths)
+    return Report(tuple(losses), tuple(depths), time.perf_counter() - start, engine.budget.since(before), resumed_at)
 
 
 class _Pool:
@@ -234,7 +238,13 @@ def _check(model: Model, engine: Engine, reps: Sequence[int], steps: int, batch:
 
 
 def _save(
-    path: Path, plan: str, model: Model, optimizer: torch.optim.Optimizer, state: str, losses: list[float]
+    path: Path,
+    plan: str,
+    model: Model,
+    optimizer: torch.optim.Optimizer,
+    state: str,
+    losses: list[float],
+    depths: list[int],
 ) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     content = {
@@ -243,6 +253,7 @@ def _save(
         "optimizer": optimizer.state_dict(),
         "rng": state,
         "losses": losses,
+        "depths": depths,
     }
     partial = path.with_name(path.name + ".partial")  # so that a crash while writing leaves the last checkpoint whole
     torch.save(content, partial)
@@ -251,10 +262,10 @@ def _save(
 
 def _restore(
     path: Path, plan: str, model: Model, optimizer: torch.optim.Optimizer, rng: np.random.Generator
-) -> list[float]:
+) -> tuple[list[float], list[int]]:
     try:
         content = torch.load(path, weights_only=True)
-        known, losses = json.loads(content["plan"]), list(content["losses"])
+        known, history = json.loads(content["plan"]), (list(content["losses"]), list(content["depths"]))
     except Exception as error:  # torch raises many kinds on a damaged file
         raise ValueError(
             f"A checkpoint of this training is needed, but {path} cannot be read ({error}). Move the file away to "
@@ -270,4 +281,4 @@ def _restore(
     model.load_state_dict(content["model"])
     optimizer.load_state_dict(content["optimizer"])
     rng.bit_generator.state = json.loads(content["rng"])
-    return losses
+    return history

@@ -62,6 +62,7 @@ CASES = {
     "qaoa of a non-diagonal operator": lambda rng: Task.qaoa(random_operator(rng, 4, 6), reps=2),
     "hardware-efficient": lambda rng: Task.from_circuit(efficient_su2(4, reps=2), heisenberg(4)),
     "six qubits of Y and Z": lambda rng: Task.from_circuit(efficient_su2(6, reps=1), heisenberg(6)),
+    "three blocks of Y": lambda rng: Task.from_circuit(n_local(11, "ry", "cx", reps=0), random_operator(rng, 11, 6)),
     "controlled rotations": lambda rng: Task.from_circuit(n_local(3, ["rx", "h"], "crx", reps=1), heisenberg(3)),
     "evolutions": lambda rng: Task.from_circuit(evolution_circuit(), random_operator(rng, 3, 8)),
     "shared angles": lambda rng: Task.from_circuit(shared_circuit(), random_operator(rng, 2, 5)),
@@ -91,7 +92,9 @@ def mixture(rng):
     """Some tasks of one skeleton, some of others, in no order, one of them twice."""
     tasks = [Task.qaoa(graph_operator(rng, 5), reps=2) for _ in range(4)]
     tasks += [Task.qaoa(graph_operator(rng, 4), reps=reps) for reps in (1, 3, 1)]
-    tasks += [Task.from_circuit(efficient_su2(3, reps=1), heisenberg(3))]
+    # The same circuit under operators that flip other bits, or none.
+    operators = [heisenberg(3), SparsePauliOp(["XIZ", "ZZI"]), SparsePauliOp(["XXI", "IXZ"]), SparsePauliOp("ZZZ")]
+    tasks += [Task.from_circuit(efficient_su2(3, reps=1), operator) for operator in operators]
     tasks += [Task.from_circuit(random_circuit(rng, 4, 8), random_operator(rng, 4, 5))]
     tasks += [tasks[0]]
     return [tasks[i] for i in rng.permutation(len(tasks))]

@@ -1,0 +1,359 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from qiskit.circuit.library import qaoa_ansatz
+from qiskit.primitives import StatevectorEstimator
+from qiskit.quantum_info import SparsePauliOp
+from scipy.optimize import OptimizeResult
+
+from qiskit_metainit import evaluation
+from qiskit_metainit.engines.statevector import Statevector
+from qiskit_metainit.evaluation import (
+    Comparison,
+    Protocol,
+    Result,
+    answers,
+    compare,
+    energies,
+    evaluations_until,
+    local_optimum,
+    ratio,
+    spectrum,
+)
+from qiskit_metainit.model import Model
+from qiskit_metainit.models.constant import Constant
+from qiskit_metainit.models.linear_ramp import LinearRamp
+from qiskit_metainit.models.lstm import Lstm
+from qiskit_metainit.models.random_point import RandomPoint
+from qiskit_metainit.models.sk_infinity import SkInfinity
+from qiskit_metainit.problem import Problem
+from qiskit_metainit.problems.maxcut import MaxCut
+from qiskit_metainit.task import Task
+
+FAMILY = MaxCut(sizes=[4, 5], weights=["normal"])
+
+
+def problems(rng: np.random.Generator, count: int = 3) -> list[Problem]:
+    return [FAMILY.sample(rng) for _ in range(count)]
+
+
+def recurrent() -> Lstm:
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        return Lstm(num_parameters=2, queries=3)
+
+
+# Spectrum and ratio
+
+
+@pytest.mark.parametrize("kind", ["diagonal", "mixed", "only X"])
+@pytest.mark.parametrize("size", [1, 2, 4, 6])
+def test_the_spectrum_equals_brute_force(kind: str, size: int, rng: np.random.Generator) -> None:
+    letters = {"diagonal": "IZ", "mixed": "IXYZ", "only X": "X"}[kind]
+    for _ in range(5):
+        labels = ["".join(rng.choice(list(letters), size=size)) for _ in range(4)] + ["I" * size]
+        operator = SparsePauliOp(labels, rng.normal(size=len(labels)))
+        expected = np.linalg.eigvalsh(operator.to_matrix())
+        np.testing.assert_allclose(spectrum(operator), (expected[0], expected[-1]), atol=1e-9)
+
+
+def test_the_spectrum_of_a_cut_is_found_in_its_bitstrings(rng: np.random.Generator) -> None:
+    for problem in problems(rng):
+        size = problem.num_qubits
+        values = [problem.value(format(k, f"0{size}b")) for k in range(2**size)]
+        low, high = spectrum(problem.operator)
+        assert (problem.value(low), problem.value(high)) == pytest.approx((max(values), min(values)))
+
+
+def test_the_ratio_is_one_at_the_ground_and_zero_at_the_top() -> None:
+    limits = np.array([[-3.0, 5.0]] * 3)
+    np.testing.assert_allclose(ratio(np.array([-3.0, 5.0, 1.0]), limits), [1.0, 0.0, 0.5])
+
+
+def test_answers_and_energies_are_those_of_qiskit(rng: np.random.Generator) -> None:
+    tasks = [Task.qaoa(problem.operator, reps=2) for problem in problems(rng)]
+    points = answers(SkInfinity(), tasks, Statevector())
+    for task, point, energy in zip(tasks, points, energies(Statevector(), tasks, points), strict=True):
+        reference = StatevectorEstimator().run([(qaoa_ansatz(task.hamiltonian, 2), task.hamiltonian, point)])
+        assert energy == pytest.approx(float(reference.result()[0].data.evs))
+
+
+# Local optima
+
+
+@pytest.mark.parametrize("reps", [1, 2])
+def test_a_local_optimum_is_stationary_and_below_its_start(
+    reps: int, rng: np.random.Generator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found: list[OptimizeResult] = []
+    minimize = evaluation.minimize
+
+    def spy(*arguments: Any, **keywords: Any) -> OptimizeResult:
+        found.append(minimize(*arguments, **keywords))
+        return found[-1]
+
+    monkeypatch.setattr(evaluation, "minimize", spy)
+    engine = Statevector()
+    for problem in problems(rng):
+        task = Task.qaoa(problem.operator, reps=reps)
+        start = rng.uniform(-1, 1, size=2 * reps + 1)  # a row padded to a wider task's parameters
+        energy = local_optimum(engine, task, start)
+        point = found[-1].x * task.features.unit.numpy()  # it searches natural units
+        assert point.shape == (2 * reps,)
+        estimator = StatevectorEstimator()
+
+        def exact(angles: np.ndarray, task: Task = task, estimator: StatevectorEstimator = estimator) -> np.ndarray:
+            return np.asarray(estimator.run([(task.circuit, task.hamiltonian, angles)]).result()[0].data.evs)
+
+        assert energy == pytest.approx(float(exact(point)), abs=1e-8 * task.scale)
+        assert energy <= float(exact(start[: 2 * reps]))
+        steps = 1e-3 * np.eye(2 * reps)
+        slopes = (exact(point + steps) - exact(point - steps)) / 2e-3
+        assert np.abs(slopes).max() < 1e-3 * task.scale
+        assert (exact(point + steps) >= energy - 1e-6 * task.scale).all()
+        assert (exact(point - steps) >= energy - 1e-6 * task.scale).all()
+
+
+def test_the_best_local_optimum_of_an_edge_is_its_ground_state() -> None:
+    task = Task.qaoa(SparsePauliOp("ZZ", [0.5]), reps=1)
+    assert local_optimum(Statevector(), task, np.array([0.3, -0.5])) == pytest.approx(-0.5, abs=1e-7)
+
+
+# Evaluations to a target
+
+
+def test_a_start_at_the_target_takes_one_evaluation() -> None:
+    task = Task.qaoa(SparsePauliOp("ZZ", [0.5]), reps=1)
+    point = np.array([np.pi / 8, -np.pi / 2])
+    energy = float(energies(Statevector(), [task], point[None])[0])
+    assert evaluations_until(Statevector(), task, point, energy, cap=50, rhobeg=1.0) == 1
+
+
+def test_a_run_that_never_arrives_counts_as_the_cap() -> None:
+    task = Task.qaoa(SparsePauliOp("ZZ", [0.5]), reps=1)
+    count = evaluations_until(Statevector(), task, np.array([0.3, -0.5]), -0.6, cap=17, rhobeg=1.0)
+    assert count == 17
+    # Even if the optimizer gives up long before.
+    assert evaluations_until(Statevector(), task, np.array([0.3, -0.5]), -0.6, cap=5000, rhobeg=1.0) == 5000
+
+
+def test_evaluations_are_counted_until_the_first_visit_of_the_target() -> None:
+    class Counting(Statevector):
+        seen: list[float]
+
+        def expectation(self, tasks: Any, points: Any) -> Any:
+            values = super().expectation(tasks, points)
+            self.seen.append(values.item())
+            return values
+
+    engine = Counting()
+    engine.seen = []
+    task = Task.qaoa(MaxCut.from_edges([(0, 1), (1, 2), (2, 0), (2, 3)]).operator, reps=1)
+    count = evaluations_until(engine, task, np.array([0.1, 0.9]), -2.5, cap=200, rhobeg=1.0)
+    assert count == len(engine.seen)
+    assert engine.seen[-1] <= -2.5
+    assert min(engine.seen[:-1]) > -2.5
+    assert 1 < count < 200
+
+
+@pytest.mark.parametrize("factor", [2.0**-20, 2.0**20])  # powers of two: COBYLA amplifies the last digit
+@pytest.mark.parametrize("model", [SkInfinity(), RandomPoint(seed=1)], ids=["near", "far"])
+def test_the_units_of_the_weights_change_neither_optima_nor_counts(
+    factor: float, model: Model, rng: np.random.Generator
+) -> None:
+    engine = Statevector()
+    for problem in problems(rng):
+        task, scaled = (Task.qaoa(problem.operator * c, reps=2) for c in (1.0, factor))
+        own, other = (answers(model, [each], engine)[0] for each in (task, scaled))
+        best = local_optimum(engine, task, own)
+        assert local_optimum(engine, scaled, other) == pytest.approx(best * factor, rel=1e-9)
+        start = float(energies(engine, [task], own[None])[0])
+        target = start + 0.5 * (best - start)
+        until = evaluations_until(engine, task, own, target, cap=200, rhobeg=0.5)
+        assert until == evaluations_until(engine, scaled, other, target * factor, cap=200, rhobeg=0.5)
+
+
+# Comparisons
+
+
+@pytest.fixture(scope="module")
+def comparison() -> Comparison:
+    rng = np.random.default_rng(5)
+    models = {
+        "sk_infinity": SkInfinity(),
+        "constant": Constant(),
+        "lstm": recurrent(),
+        "deep": Constant(point=[0.1] * 4),
+    }
+    return compare(models, problems(rng, 4), Protocol(reps=1, random_starts=3, cap=60))
+
+
+def test_models_that_do_not_serve_the_depth_are_left_out(comparison: Comparison) -> None:
+    assert set(comparison.results) == {"sk_infinity", "constant", "lstm", "random"}
+
+
+def test_every_number_of_a_comparison_is_what_it_says(comparison: Comparison) -> None:
+    engine, sampled = Statevector(), problems(np.random.default_rng(5), 4)
+    tasks = [Task.qaoa(problem.operator, reps=1) for problem in sampled]
+    models = {"sk_infinity": SkInfinity(), "constant": Constant(), "lstm": recurrent()}
+    # In one batch as in the comparison: COBYLA amplifies the last digit.
+    points = {name: answers(model, tasks, engine) for name, model in models.items()}
+    randoms = [answers(RandomPoint(seed=k), tasks, engine) for k in range(3)]
+    for row, task in enumerate(tasks):
+        low, high = spectrum(task.hamiltonian)
+
+        def rated(point: np.ndarray, task: Task = task, low: float = low, high: float = high) -> float:
+            energy = StatevectorEstimator().run([(task.circuit, task.hamiltonian, point)]).result()[0].data.evs
+            return float((high - energy) / (high - low))
+
+        for name in models:
+            assert comparison.results[name].ratio[row] == pytest.approx(rated(points[name][row]), abs=1e-9)
+        mean = float(np.mean([rated(random[row]) for random in randoms]))
+        assert comparison.results["random"].ratio[row] == pytest.approx(mean, abs=1e-9)
+        starts = [found[row] for found in (*points.values(), *randoms)]
+        best = max((high - local_optimum(engine, task, start)) / (high - low) for start in starts)
+        assert comparison.optimum[row] == pytest.approx(best, abs=1e-6)
+        target = high - (mean + 0.99 * (best - mean)) * (high - low)
+
+        def until(point: np.ndarray, task: Task = task, target: float = target) -> int:
+            return evaluations_until(engine, task, point, target, cap=60, rhobeg=1.0)
+
+        for name, model in models.items():
+            assert comparison.results[name].evaluations[row] == until(points[name][row]) + model.queries
+        counts = [until(random[row]) for random in randoms]
+        assert comparison.results["random"].evaluations[row] == np.median(counts)
+
+
+def test_no_start_is_better_than_the_best_local_optimum(comparison: Comparison) -> None:
+    for result in comparison.results.values():
+        assert (result.ratio <= comparison.optimum + 1e-9).all()
+    assert (comparison.optimum <= 1 + 1e-9).all()
+
+
+def test_queries_are_added_also_to_runs_that_never_arrive(rng: np.random.Generator) -> None:
+    protocol = Protocol(reps=1, random_starts=2, cap=5, target=2.0)  # nobody gets twice as far as the optimum
+    result = compare({"lstm": recurrent(), "constant": Constant()}, problems(rng, 2), protocol).results
+    assert result["lstm"].evaluations.tolist() == [8, 8]
+    assert result["constant"].evaluations.tolist() == [5, 5]
+    assert [result[name].arrived for name in ("lstm", "constant", "random")] == [0.0, 0.0, 0.0]
+
+
+def test_starts_at_the_target_have_arrived_at_once(rng: np.random.Generator) -> None:
+    protocol = Protocol(reps=1, random_starts=2, cap=5, target=-2.0)
+    result = compare({"lstm": recurrent()}, problems(rng, 2), protocol).results
+    assert result["lstm"].evaluations.tolist() == [4, 4]
+    assert result["random"].evaluations.tolist() == [1, 1]
+    assert result["lstm"].arrived == result["random"].arrived == 1.0
+
+
+def test_points_only_optimises_nothing(rng: np.random.Generator, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(evaluation, "evaluations_until", None)
+    found = compare({"constant": Constant()}, problems(rng, 2), Protocol(reps=1, random_starts=2), evaluations=False)
+    assert np.isnan(found.results["constant"].evaluations).all()
+    assert np.isfinite(found.results["constant"].ratio).all()
+
+
+def test_progress_is_reported(rng: np.random.Generator) -> None:
+    seen = []
+    protocol = Protocol(reps=1, random_starts=1, cap=5)
+    compare({"constant": Constant()}, problems(rng, 2), protocol, progress=lambda *step: seen.append(step))
+    assert seen == [
+        (stage, done, 2)
+        for stage in ("local optima", "optimising from constant", "optimising from random")
+        for done in (1, 2)
+    ]
+
+
+def test_a_comparison_needs_an_instance() -> None:
+    with pytest.raises(ValueError, match="At least one instance"):
+        compare({}, [], Protocol(reps=1))
+
+
+def made(**ratios: list[float]) -> Comparison:
+    results = {name: Result(0, np.array(values), np.array(values) * 10, 1.0) for name, values in ratios.items()}
+    return Comparison(Protocol(reps=1), results, np.array([0.9] * len(next(iter(ratios.values())))))
+
+
+def test_headroom_is_a_ratio_of_means_not_a_mean_of_ratios() -> None:
+    found = made(ours=[0.8, 0.89, 0.7], base=[0.7, 0.88, 0.5])
+    closed = found.headroom("ours", "base")
+    assert closed is not None
+    assert closed[0] == pytest.approx((0.1 + 0.01 + 0.2) / (0.2 + 0.02 + 0.4))
+    unequal = made(ours=[0.8, 0.9, 0.9], base=[0.5, 0.89, 0.9]).headroom("ours", "base")  # one instance has no headroom
+    assert unequal is not None
+    assert unequal[0] == pytest.approx(0.31 / 0.41)
+    assert np.isfinite(unequal).all()
+
+
+def test_there_is_no_headroom_over_a_baseline_at_the_optimum() -> None:
+    assert made(ours=[0.9, 0.9], base=[0.896, 0.899]).headroom("ours", "base") is None
+    assert made(ours=[0.8, 0.8], base=[0.89, 0.89]).headroom("ours", "base") is not None
+
+
+def test_differences_are_paired() -> None:
+    base = np.random.default_rng(0).uniform(0.2, 0.8, size=30)
+    found = made(ours=list(base + 0.01), base=list(base))
+    mean, low, high = found.difference("ours", "base")
+    # The instances differ wildly, the difference does not.
+    assert (mean, low, high) == pytest.approx((0.01, 0.01, 0.01))
+
+
+def test_bootstrap_intervals_cover_the_true_mean_as_often_as_they_say(rng: np.random.Generator) -> None:
+    blank = Comparison(Protocol(reps=1, resamples=500), {}, np.zeros(40))
+    hits = 0
+    for _ in range(300):
+        mean, low, high = blank.mean_interval(rng.normal(loc=0.3, size=40))
+        assert low < mean < high
+        hits += low <= 0.3 <= high
+    assert 0.88 < hits / 300 < 0.99
+
+
+def test_intervals_do_not_depend_on_the_order_of_calls(comparison: Comparison) -> None:
+    first = comparison.headroom("constant", "random")
+    comparison.difference("constant", "random")
+    assert comparison.headroom("constant", "random") == first
+
+
+def test_the_strongest_baseline_asks_no_query() -> None:
+    found = made(weak=[0.5], strong=[0.6], asking=[0.8], other=[0.9])
+    results = {**found.results, "asking": Result(3, np.array([0.8]), np.array([1.0]), 1.0)}
+    found = Comparison(found.protocol, results, found.optimum)
+    assert found.strongest(["weak", "strong", "asking", "left out"]) == "strong"
+    assert found.strongest(["asking", "weak"]) == "weak"
+
+
+def test_a_comparison_survives_json_with_its_provenance(comparison: Comparison, tmp_path: Path) -> None:
+    path = tmp_path / "deep" / "comparison.json"
+    comparison.write(path, title="held out", instances=4)
+    content = json.loads(path.read_text())
+    assert content["title"] == "held out"
+    assert content["versions"].keys() >= {"qiskit", "torch", "numpy", "qiskit-metainit"}
+    assert content["command"]
+    again = Comparison.from_json(content)
+    assert again.protocol == comparison.protocol
+    np.testing.assert_allclose(again.optimum, comparison.optimum, atol=1e-6)
+    assert again.results.keys() == comparison.results.keys()
+    for name, result in comparison.results.items():
+        np.testing.assert_allclose(again.results[name].ratio, result.ratio, atol=1e-6)
+        np.testing.assert_array_equal(again.results[name].evaluations, result.evaluations)
+        assert (again.results[name].queries, again.results[name].arrived) == (result.queries, round(result.arrived, 4))
+    assert again.as_json()["results"] == comparison.as_json()["results"]
+
+
+def test_points_only_survive_json_too(rng: np.random.Generator, tmp_path: Path) -> None:
+    protocol = Protocol(reps=1, random_starts=2)
+    found = compare({"ramp": LinearRamp()}, problems(rng, 2), protocol, evaluations=False)
+    found.write(tmp_path / "points.json")
+
+    def refuse(constant: str) -> None:
+        raise AssertionError(f"{constant} is no JSON")
+
+    content = json.loads((tmp_path / "points.json").read_text(), parse_constant=refuse)
+    assert content["results"]["ramp"]["evaluations"] == [None, None]
+    assert np.isnan(Comparison.from_json(content).results["ramp"].evaluations).all()
