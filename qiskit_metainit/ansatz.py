@@ -101,16 +101,19 @@ def _layers(circuit: QuantumCircuit) -> list[tuple[tuple[object, ...], list[floa
 
     An operation joins the latest layer on its qubits if that is of its own kind (so that both commute), and comes after
     it otherwise. Thus neither the order of commuting rotations matters nor that of operations on different qubits,
-    which every pass through Qiskit's circuit graph shuffles.
+    which every pass through Qiskit's circuit graph shuffles. Like rotations are added up and null ones left out, as the
+    operator's own terms are when it is merged.
     """
     reached: dict[int, tuple[int, str]] = {}
-    items: list[tuple[tuple[object, ...], list[float]]] = []
+    items: dict[tuple[object, ...], list[float]] = {}
     for operation in split(circuit):
         if isinstance(operation, Rotation):
             kind = "".join(sorted(set(operation.letters)))
             pairs = sorted(zip(operation.qubits, operation.letters, strict=True))
             key: tuple[object, ...] = (kind, tuple(pairs), tuple(index for index, _ in operation.angle.slopes))
             numbers = [slope for _, slope in operation.angle.slopes] + [operation.angle.constant]
+            if not any(numbers):
+                continue
         else:
             kind = "fixed"
             key = (kind, operation.qubits, operation.matrix.round(9).tobytes())
@@ -118,5 +121,6 @@ def _layers(circuit: QuantumCircuit) -> list[tuple[tuple[object, ...], list[floa
         before = (reached.get(qubit, (0, "")) for qubit in operation.qubits)
         layer = max((depth + (last != kind) for depth, last in before), default=0)
         reached.update(dict.fromkeys(operation.qubits, (layer, kind)))
-        items.append(((layer, *key), numbers))
-    return sorted(items, key=lambda item: (item[0][0], repr(item[0])))
+        known = items.setdefault((layer, *key), [0.0] * len(numbers))
+        items[(layer, *key)] = [a + b for a, b in zip(known, numbers, strict=True)]
+    return sorted(items.items(), key=lambda item: (item[0][0], repr(item[0])))

@@ -117,7 +117,7 @@ def find(name: str | Path) -> Path:
 
 
 def write(artifact: Artifact, folder: Path) -> None:
-    """Write an artifact into a folder, which is made if need be."""
+    """Write an artifact into a folder, which is made if need be; one that is there is replaced, its card removed."""
     weights = save({name: value.contiguous() for name, value in artifact.model.state_dict().items()})
     manifest: dict[str, Any] = {
         "format": FORMAT,
@@ -132,8 +132,14 @@ def write(artifact: Artifact, folder: Path) -> None:
     }
     manifest["digest"] = _digest(manifest)
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / _WEIGHTS).write_bytes(weights)
-    (folder / _MANIFEST).write_text(json.dumps(manifest, indent=1) + "\n", encoding="utf-8")
+    text = json.dumps(manifest, indent=1) + "\n"
+    # Complete files only, and no card or curve of another model beside them.
+    for name, content in ((_WEIGHTS, weights), (_MANIFEST, text.encode())):
+        partial = folder / f"{name}.partial"
+        partial.write_bytes(content)
+        partial.replace(folder / name)
+    for stale in ("card.md", "loss.png"):
+        (folder / stale).unlink(missing_ok=True)
 
 
 def read(name: str | Path) -> Artifact:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -20,22 +21,39 @@ def table(comparison: Comparison, baselines: Sequence[str]) -> list[list[str]]:
         baselines: names among which the strongest without queries is the reference.
     """
     reference = comparison.strongest(baselines)
-    rows = [["start", "r", "95%", "headroom", "95%", "queries", "to 99%"]]
+    rows = [["start", "r", "95%", "closed", "95%", "asked", "to 99%", "95%", "arrive"]]
     for name, result in sorted(comparison.results.items(), key=lambda item: -item[1].ratio.mean()):
-        closed = None if name == reference else comparison.headroom(name, reference)
         rows.append(
             [
                 name,
                 *_mean(comparison, result.ratio),
-                *(("", "") if closed is None else (f"{closed[0]:+.2f}", _span(closed, "+.2f"))),
+                *_headroom(comparison, name, reference),
                 str(result.queries),
-                f"{np.median(result.evaluations):.0f} ({result.arrived:.0%})",
+                *_evaluations(comparison, result.evaluations),
+                f"{result.arrived:.0%}",
             ]
         )
-    rows.append(["best found", *_mean(comparison, comparison.optimum), "", "", "", ""])
+    rows.append(["best found", *_mean(comparison, comparison.optimum), "", "", "", "", "", ""])
     if all(np.isnan(result.evaluations).all() for result in comparison.results.values()):
-        return [row[:-1] for row in rows]
+        return [row[:-3] for row in rows]
     return rows
+
+
+def _headroom(comparison: Comparison, name: str, reference: str) -> tuple[str, str]:
+    """Return the share closed, or where there is next to none to close how far the optimum is."""
+    closed = comparison.headroom(name, reference)
+    if closed is None:
+        left = comparison.mean_interval(comparison.optimum - comparison.results[name].ratio)
+        return f"{left[0]:.4f} left", _span(left, ".3f")
+    if name == reference:
+        return "", ""
+    # Far below the reference the share says nothing: r does.
+    return ("< -1", "") if closed[0] < -1 else (f"{closed[0]:+.2f}", _span(closed, "+.2f"))
+
+
+def _evaluations(comparison: Comparison, counts: Array) -> tuple[str, str]:
+    median, low, high = comparison.median_interval(counts)
+    return f"{median:.0f}", f"{low:.0f} {high:.0f}"
 
 
 def _mean(comparison: Comparison, values: Array) -> tuple[str, str]:
@@ -44,7 +62,7 @@ def _mean(comparison: Comparison, values: Array) -> tuple[str, str]:
 
 
 def _span(interval: tuple[float, float, float], shape: str) -> str:
-    low, high = (format(bound, shape).replace("0.", ".", 1) for bound in interval[1:])
+    low, high = (re.sub(r"^([+-]?)0\.", r"\1.", format(bound, shape)) for bound in interval[1:])
     return f"{low} {high}"
 
 
@@ -105,10 +123,10 @@ def write(
     lines += ["", "![meta-loss](loss.png)", "", "## Held-out results", ""]
     lines += [
         "`r = (E_max - E) / (E_max - E_min)` of the exact expectation at the proposed point, mean and 95% bootstrap "
-        "interval over instances. Headroom closed: the ratio of mean gains over the strongest baseline that asks no "
-        "query. To 99%: circuit evaluations, the model's own queries included, until COBYLA visits a point 99% of the "
-        "way from the mean random point to the best local optimum found, the median over instances; a run that never "
-        "gets there counts as the cap. In brackets, the share that does.",
+        "interval over instances. Closed: the share of the headroom, a ratio of mean gains over the strongest baseline "
+        "that asks no query. To 99%: circuit evaluations, the model's own queries included, until COBYLA visits a point "
+        "99% of the way from the mean random point to the best local optimum found, the median over instances; a run "
+        "that never gets there counts as the cap. Arrive: the share of runs that get there.",
         "",
     ]
     for title, (command, comparison) in comparisons.items():

@@ -11,8 +11,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.box import ROUNDED, SIMPLE_HEAD
+from rich.box import ROUNDED
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
 
@@ -44,10 +45,8 @@ def main() -> None:
     """Run the command line; a user's mistake ends with its message, not with a traceback."""
     try:
         app()
-    except (ValueError, TypeError, MemoryError, OSError) as error:
-        messages.print(f"[bold red]error:[/] {error}", highlight=False, soft_wrap=True)
-        if "--traceback" in sys.argv:
-            raise
+    except (ValueError, TypeError, ArithmeticError, MemoryError, OSError) as error:
+        messages.print(f"[bold red]error:[/] {escape(str(error))}", highlight=False, soft_wrap=True)
         sys.exit(2)
     except KeyboardInterrupt:
         messages.print("interrupted")
@@ -97,15 +96,21 @@ def progress_bar() -> Iterator[Callable[[str, int, int], None]]:
         yield update
 
 
-def show(rows: Sequence[Sequence[str]], title: str, *, header: bool = True) -> None:
-    """Print a table of a header, which may be left out of sight, and rows."""
+def show(rows: Sequence[Sequence[str]], title: str, *, header: bool = True, wrap: bool = True) -> None:
+    """Print a table of a header, which may be left out of sight, and rows, whose cells may be wrapped."""
     view = Table(
-        title=title, title_justify="left", show_header=header, box=SIMPLE_HEAD if header else ROUNDED, pad_edge=False
+        title=escape(title),
+        title_justify="left",
+        show_header=header,
+        box=None if header else ROUNDED,  # without lines ten columns fit a terminal of 80
+        pad_edge=False,
     )
     for place, heading in enumerate(rows[0]):
-        view.add_column(heading, justify="left" if place == 0 else "right", overflow="fold", no_wrap=place == 0)
+        view.add_column(
+            heading, justify="left" if place == 0 else "right", overflow="fold", no_wrap=place == 0 or not wrap
+        )
     for row in rows[1:]:
-        view.add_row(*row)
+        view.add_row(*map(escape, row))  # names of nodes and files may have brackets
     console.print(view)
 
 
@@ -123,13 +128,14 @@ def demo(
         heats = demo.run(initializer, output, seed=seed, quick=quick, progress=update)
     for heat in heats:
         show(heat.table, heat.title)
-        console.print(heat.best_cut, "", highlight=False, soft_wrap=True, sep="\n")
+        console.print(heat.best_cut, "", markup=False, highlight=False, soft_wrap=True, sep="\n")
     console.print(
         f"MaxCut by QAOA with p = {demo.REPS}, COBYLA with rhobeg = {demo.RHOBEG} from every start. Energies are "
         "expected cut weights. Points are judged by their exact, noiseless energy: 99% is of the way from the mean "
         "random point to the best local optimum found; r = (E_max - E) / (E_max - E_min). Best cut: of all sampled "
         "bitstrings.\n"
         f"Pictures and numbers: {output / 'demo.png'}, {output / 'demo.json'}",
+        markup=False,
         highlight=False,
         soft_wrap=True,
     )
@@ -180,7 +186,7 @@ def solve(
     ]
     show(rows, f"{graph.name}: {problem.num_qubits} nodes, p = {reps}", header=False)
     for sentence in solution.verdict:
-        console.print(f"- {sentence}", highlight=False, soft_wrap=True)
+        console.print(f"- {sentence}", markup=False, highlight=False, soft_wrap=True)
 
 
 @app.command("list")
@@ -244,6 +250,7 @@ def train(
         f"{f' (resumed at step {report.resumed_at})' if report.resumed_at else ''}; "
         f"mean loss of the last tenth {_tail(report.losses):.4f}. Saved in {output}. "
         f"Next: metainit evaluate {output}",
+        markup=False,
         highlight=False,
         soft_wrap=True,
     )
@@ -278,16 +285,18 @@ def evaluate(
             initializers, family, protocol, instances, seed, evaluations=not zero_query, progress=update
         )
     title = f"{graphs} graphs, {weights} weights, {sizes} nodes, reps {reps}, seed {seed}"
-    show(card.table(comparison, BASELINES), title)
+    show(card.table(comparison, BASELINES), title, wrap=False)
     console.print(
-        f"Headroom: closed over {comparison.strongest(BASELINES)}, the strongest formula here. To 99%: median circuit "
-        "evaluations to 99% of the way to the best optimum found, and the share of runs that get there.",
+        f"Closed: the share of the headroom over {comparison.strongest(BASELINES)}, the strongest formula here. Asked: "
+        "costs asked for first. To 99%: median circuit evaluations, those included, to 99% of the way to the best "
+        "optimum found. Arrive: the share of runs that get there. 95%: bootstrap intervals over instances.",
+        markup=False,
         highlight=False,
         soft_wrap=True,
     )
     if json_file is not None:
         comparison.write(json_file, title=title, family=dict(family.settings), instances=instances, seed=seed)
-        console.print(f"Written: {json_file}", highlight=False, soft_wrap=True)
+        console.print(f"Written: {json_file}", markup=False, highlight=False, soft_wrap=True)
 
 
 @app.command("card")
@@ -301,10 +310,15 @@ def card_(
     from qiskit_metainit.jobs import BASELINES, LIMITS
 
     stored, folder = artifact.read(initializer), artifact.find(initializer)
-    contents = [json.loads(path.read_text(encoding="utf-8")) for path in comparisons]
-    known = {content["title"]: (content["command"], Comparison.from_json(content)) for content in contents}
+    known = {}
+    for path in comparisons:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        try:
+            known[content["title"]] = content["command"], Comparison.from_json(content)
+        except (KeyError, TypeError) as error:
+            raise ValueError(f"A file of metainit evaluate --json is needed, but {path} is none ({error}).") from error
     card.write(folder, stored, known, BASELINES, LIMITS)
-    console.print(f"Written: {folder / 'card.md'}", highlight=False, soft_wrap=True)
+    console.print(f"Written: {folder / 'card.md'}", markup=False, highlight=False, soft_wrap=True)
 
 
 def _setting(text: str) -> tuple[str, Any]:

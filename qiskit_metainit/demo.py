@@ -13,7 +13,7 @@ import numpy as np
 
 from qiskit_metainit.backends import fake_backend, noisy_simulator
 from qiskit_metainit.deployment import shot_sampler
-from qiskit_metainit.initializer import MetaInitializer
+from qiskit_metainit.initializer import named
 from qiskit_metainit.problem import Problem
 from qiskit_metainit.problems.maxcut import MaxCut
 from qiskit_metainit.provenance import command, versions
@@ -78,7 +78,7 @@ def run(name: str, folder: Path, *, seed: int, quick: bool, progress: Callable[[
         quick: fewer random starts and evaluations.
         progress: called with (stage, done, of).
     """
-    meta = MetaInitializer.load(name)
+    meta = named(name)
     whole, medici = families()
     device = noisy_simulator(fake_backend("fake_fez"), medici.num_qubits)
     heats = []

@@ -54,7 +54,12 @@ class Engine(Protocol):
 
 
 def check_points(tasks: Sequence[Task], points: Tensor) -> None:
-    """Raise a ValueError unless ``points`` is a finite (B, P) floating tensor that serves every task."""
+    """Raise a TypeError or ValueError unless ``points`` is a finite (B, P) floating tensor that serves every task."""
+    if not isinstance(points, Tensor) or not points.is_floating_point():
+        kind = points.dtype if isinstance(points, Tensor) else type(points).__name__
+        raise TypeError(
+            f"Points must be a floating torch tensor, but {kind} came. Use torch.as_tensor(points).double()."
+        )
     needed = max((task.num_parameters for task in tasks), default=0)
     if not tasks:
         raise ValueError("At least one task is needed, but none came.")
@@ -66,6 +71,14 @@ def check_points(tasks: Sequence[Task], points: Tensor) -> None:
     if not torch.isfinite(points).all():
         row = int((~torch.isfinite(points)).any(dim=1).nonzero()[0])
         raise ValueError(f"Points must be finite, but row {row} is not: {points[row].tolist()}.")
+
+
+def rows_by_task(tasks: Sequence[Task]) -> dict[Task, list[int]]:
+    """Return the rows of each distinct task, which share one circuit, in order of first appearance."""
+    rows: dict[Task, list[int]] = {}
+    for row, task in enumerate(tasks):
+        rows.setdefault(task, []).append(row)
+    return rows
 
 
 def attach_gradient(

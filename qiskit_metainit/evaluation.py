@@ -40,6 +40,8 @@ class Protocol:
     """Most circuit evaluations of one run; a run that never arrives counts as this many."""
     rhobeg: float = 1.0
     """COBYLA's first trust radius, natural units: 1.0 is what scipy and qiskit-algorithms take."""
+    rhoend: float = 1e-3
+    """COBYLA's last trust radius, natural units: where a run counts as converged."""
     resamples: int = 10000
     """Bootstrap resamples over instances."""
     seed: int = 0
@@ -75,6 +77,11 @@ class Comparison:
         """Return mean and 95% bootstrap interval over instances."""
         low, high = np.quantile(self._resample(values).mean(axis=1), [0.025, 0.975])
         return float(values.mean()), float(low), float(high)
+
+    def median_interval(self, values: Array) -> tuple[float, float, float]:
+        """Return median and 95% bootstrap interval over instances."""
+        low, high = np.quantile(np.median(self._resample(values), axis=1), [0.025, 0.975])
+        return float(np.median(values)), float(low), float(high)
 
     def difference(self, name: str, baseline: str) -> tuple[float, float, float]:
         """Return the mean paired difference of r and its 95% interval."""
@@ -148,14 +155,14 @@ def compare(
     """Compare models on QAOA instances with exact expectation values.
 
     Args:
-        models: by name; those that do not support the depth are left out.
+        models: by name; each must serve every instance.
         problems: held-out instances.
         protocol: how.
         evaluations: whether to run COBYLA from every start (most of the time), or only to rate the answers.
         progress: called with (stage, done, of).
 
     Raises:
-        ValueError: if there is no instance.
+        ValueError: if there is no instance, or a model does not serve one.
     """
     if not problems:
         raise ValueError("At least one instance is needed to compare models on, but none came.")
@@ -163,11 +170,12 @@ def compare(
     engine = Statevector()
     tasks = [Task.qaoa(problem.operator, reps=protocol.reps) for problem in problems]
     limits = np.array([spectrum(problem.operator) for problem in problems])
-    models = {
-        name: model for name, model in models.items() if all(model.unsupported(t.features) is None for t in tasks)
-    }
+    for name, model in models.items():
+        reasons = [reason for task in tasks if (reason := model.unsupported(task.features)) is not None]
+        if reasons:
+            raise ValueError(f"{name} cannot be compared at reps={protocol.reps}: {reasons[0]}. Leave it out.")
     starts = {name: answers(model, tasks, engine) for name, model in models.items()}
-    randoms = np.stack([answers(RandomPoint(seed=k), tasks, engine) for k in range(protocol.random_starts)])
+    randoms = np.stack([random_points(task, protocol.random_starts, row) for row, task in enumerate(tasks)], axis=1)
     ratios = {name: ratio(energies(engine, tasks, points), limits) for name, points in starts.items()}
     random_ratios = np.stack([ratio(energies(engine, tasks, points), limits) for points in randoms])
     candidates = [*starts.values(), *randoms]
@@ -188,7 +196,7 @@ def compare(
             for row, task in enumerate(tasks):
                 for k, point in enumerate(runs[:, row]):
                     counts[name][k, row] = queries + evaluations_until(
-                        engine, task, point, targets[row], cap=protocol.cap, rhobeg=protocol.rhobeg
+                        engine, task, point, targets[row], protocol=protocol
                     )
                 report(f"optimising from {name}", row + 1, len(tasks))
     results = {name: _result(models[name].queries, ratios[name], counts[name], protocol) for name in starts}
@@ -207,6 +215,12 @@ def spectrum(operator: SparsePauliOp) -> tuple[float, float]:
         return float(values[0]), float(values[-1])
     low, high = (eigsh(matrix, k=1, which=which, return_eigenvectors=False)[0] for which in ("SA", "LA"))
     return float(low), float(high)
+
+
+def random_points(task: Task, count: int, stream: int) -> Array:
+    """Return (count, P) random points, radians: other draws for every stream, so that instances are independent."""
+    drawn = [RandomPoint(seed=stream * count + k) for k in range(count)]
+    return np.concatenate([answers(model, [task], Statevector()) for model in drawn])
 
 
 def ratio(values: Array, limits: Array) -> Array:
@@ -245,10 +259,10 @@ class _Arrived(Exception):  # noqa: N818 it is no error: it ends a run that has 
     pass
 
 
-def evaluations_until(engine: Statevector, task: Task, point: Array, target: float, *, cap: int, rhobeg: float) -> int:
-    """Return how many evaluations COBYLA takes to visit a point at or below the target energy, at most ``cap``.
+def evaluations_until(engine: Statevector, task: Task, point: Array, target: float, *, protocol: Protocol) -> int:
+    """Return how many evaluations COBYLA takes to visit a point at or below the target energy, at most the cap.
 
-    It searches natural units, so ``rhobeg`` means the same at any weights.
+    It searches natural units, so the trust radius means the same at any weights.
     """
     unit = task.features.unit.numpy()
     count = 0
@@ -266,11 +280,12 @@ def evaluations_until(engine: Statevector, task: Task, point: Array, target: flo
             energy,
             point[: task.num_parameters] / unit,
             method="COBYLA",
-            options={"rhobeg": rhobeg, "maxiter": cap},
+            tol=protocol.rhoend,
+            options={"rhobeg": protocol.rhobeg, "maxiter": protocol.cap},
         )
     except _Arrived:
         return count
-    return cap
+    return protocol.cap
 
 
 def _result(queries: int, ratios: Array, counts: Array, protocol: Protocol) -> Result:

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from qiskit import QuantumCircuit
 from qiskit.quantum_info import SparseObservable, SparsePauliOp
 
-from qiskit_metainit import artifact, features, training
+from qiskit_metainit import artifact, features, plugins, training
 from qiskit_metainit.ansatz import check_reps
 from qiskit_metainit.artifact import Artifact, Coverage
 from qiskit_metainit.engine import Engine
@@ -24,7 +24,7 @@ from qiskit_metainit.engines.statevector import Statevector
 from qiskit_metainit.features import Features
 from qiskit_metainit.model import Model
 from qiskit_metainit.models.sk_infinity import SkInfinity
-from qiskit_metainit.plugins import name_of
+from qiskit_metainit.plugins import Kind, name_of
 from qiskit_metainit.problem import Family, Problem, as_pauli_sum
 from qiskit_metainit.proposal import CoverageError, CoverageWarning, Proposal
 from qiskit_metainit.rollout import normalised_cost, rollout
@@ -36,6 +36,9 @@ if TYPE_CHECKING:
 
 SIMULATED_QUBITS = 20
 """Up to this size a model's queries are simulated exactly where no engine is given."""
+
+
+_UNTRAINED = "the model has weights, but no training on record"
 
 
 class MetaInitializer:
@@ -59,7 +62,7 @@ class MetaInitializer:
                 "MetaInitializer.load('qaoa')."
             )
         self.engine = engine
-        self._artifact = Artifact(model.eval(), _plain_name(model))
+        self._artifact = Artifact(model.eval(), _plain_name("models", model))
 
     @classmethod
     def load(cls, name: str | Path, *, engine: Engine | None = None) -> Self:
@@ -155,7 +158,7 @@ class MetaInitializer:
         start = time.perf_counter()
         engine = engine or self.engine
         lookups = [_Lookup(as_pauli_sum(operator), reps, ansatz) for operator in operators]
-        reasons = [self._outside(lookup.features, problem, engine) for lookup in lookups]
+        reasons = [self.outside(lookup.features, problem=problem, engine=engine) for lookup in lookups]
         proposals: list[Proposal | None] = [
             None if reason is None else self.stand_in(lookup.features, reason, strict=strict)
             for lookup, reason in zip(lookups, reasons, strict=True)
@@ -170,9 +173,10 @@ class MetaInitializer:
                 queries=self.model.queries,
                 shots=shots,
                 seconds=seconds,
-                covered=True,
+                covered=self.coverage is not None or not _has_weights(self.model),
                 extrapolated=self._extrapolates(lookup.features, problem),
                 classical_simulation=self.model.queries > 0 and (engine is None or isinstance(engine, Statevector)),
+                notes=(_UNTRAINED,) if self.coverage is None and _has_weights(self.model) else (),
             )
             for point, lookup in zip(points, learned, strict=True)
         )
@@ -250,7 +254,7 @@ class MetaInitializer:
             Losses, seconds and what was spent.
         """
         depths = _depths(self.model, reps)
-        seed = rng if isinstance(rng, int) else None
+        seed = int(rng) if isinstance(rng, int | np.integer) else None
         report = training.train(
             self.model,
             family,
@@ -264,14 +268,12 @@ class MetaInitializer:
             checkpoint=None if checkpoint is None else Path(checkpoint),
             progress=progress,
         )
-        probes = [features.of_qaoa(family.sample(np.random.default_rng(k)).operator, 1) for k in range(64)]
-        sizes = [probe.num_qubits for probe in probes]
         coverage = Coverage(
             reps=tuple(sorted(set(depths))),
-            qubits=(min(sizes), max(sizes)),
-            family=name_of("problems", type(family)),
-            order=max(probe.order for probe in probes),
-            fields=any(probe.fields for probe in probes),
+            qubits=report.qubits,
+            family=_plain_name("problems", family),
+            order=report.order,
+            fields=report.fields,
         )
         record = {
             "family": dict(family.settings),
@@ -286,7 +288,14 @@ class MetaInitializer:
         self._artifact = Artifact(self.model, self.name, coverage, record)
         return report
 
-    def _outside(self, task: Features, problem: Problem | None, engine: Engine | None) -> str | None:
+    def outside(self, task: Features, *, problem: Problem | None = None, engine: Engine | None = None) -> str | None:
+        """Return why a task is not covered ("it was trained for ..., but ... came"), or None.
+
+        Args:
+            task: the task's features.
+            problem: the operator's, if known.
+            engine: what would answer queries; None for exact simulation.
+        """
         if problem is not None and problem.num_qubits != task.num_qubits:
             raise ValueError(
                 f"The problem must belong to the operator, but it has {problem.num_qubits} qubits and the operator "
@@ -306,6 +315,27 @@ class MetaInitializer:
             return False
         other_family = problem is not None and problem.family != self.coverage.family
         return other_family or self.coverage.extrapolates(task)
+
+
+def named(name: str) -> MetaInitializer:
+    """Return a shipped initializer, a saved one by its folder, or a formula by its name.
+
+    Raises:
+        ValueError: if there is none, or the named model needs trained weights.
+    """
+    if name in artifact.shipped() or Path(name).is_dir() or name not in plugins.names("models"):
+        return MetaInitializer.load(name)
+    meta = MetaInitializer(plugins.load("models", name)())
+    if _has_weights(meta.model):
+        raise ValueError(
+            f"The model {name!r} needs trained weights: name an artifact instead (metainit list), or train one with "
+            f"metainit train {name}."
+        )
+    return meta
+
+
+def _has_weights(model: Model) -> bool:
+    return any(True for _ in model.parameters())
 
 
 class _Lookup:
@@ -345,11 +375,11 @@ def _users_level() -> int:
     return level
 
 
-def _plain_name(model: Model) -> str:
+def _plain_name(kind: Kind, plugin: object) -> str:
     try:
-        return name_of("models", type(model))
-    except ValueError:
-        return type(model).__name__
+        return name_of(kind, type(plugin))
+    except ValueError:  # somebody's own class, not (yet) offered as a plugin
+        return type(plugin).__name__
 
 
 def _depths(model: Model, reps: int | Sequence[int] | None) -> list[int]:
@@ -357,6 +387,9 @@ def _depths(model: Model, reps: int | Sequence[int] | None) -> list[int]:
         operator = SparsePauliOp("ZZ")
         served = [p for p in range(1, 13) if model.unsupported(features.of_qaoa(operator, p)) is None]
         if len(served) != 1:
-            raise ValueError("reps is needed (one depth or several), since this model serves more than one. ")
+            raise ValueError(
+                f"reps is needed (one depth or several), since this model serves {len(served)} of the depths 1 to 12. "
+                "Give reps=2, or build the model for one depth (2 * reps parameters)."
+            )
         return served
     return [int(reps)] if isinstance(reps, int | np.integer) else list(reps)

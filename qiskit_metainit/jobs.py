@@ -9,9 +9,10 @@ from typing import Any
 import numpy as np
 import torch
 
-from qiskit_metainit import artifact, plugins
+from qiskit_metainit import plugins
 from qiskit_metainit.evaluation import Comparison, Protocol, compare
-from qiskit_metainit.initializer import MetaInitializer
+from qiskit_metainit.features import of_qaoa
+from qiskit_metainit.initializer import MetaInitializer, named
 from qiskit_metainit.model import Model
 from qiskit_metainit.problem import Family
 from qiskit_metainit.provenance import command
@@ -107,27 +108,24 @@ def compare_on_family(
         seed: of the instances.
         evaluations: whether to optimise from every start.
         progress: called with (stage, done, of).
-    """
-    models = {Path(name).name: model_of(name) for name in initializers}
-    for name in BASELINES:
-        models.setdefault(name, plugins.load("models", name)())
-    rng = np.random.default_rng(seed)
-    problems = [family.sample(rng) for _ in range(instances)]
-    return compare(models, problems, protocol, evaluations=evaluations, progress=progress)
-
-
-def model_of(name: str) -> Model:
-    """Return the model of an artifact, or a formula by its name.
 
     Raises:
-        ValueError: if there is neither, or the named model needs weights.
+        ValueError: if an initializer is unknown or does not cover the instances.
     """
-    if name in artifact.shipped() or Path(name).is_dir() or name not in plugins.names("models"):
-        return artifact.read(name).model
-    model: Model = plugins.load("models", name)()
-    if any(parameter.requires_grad for parameter in model.parameters()):
-        raise ValueError(
-            f"The model {name!r} needs trained weights: name an artifact instead (metainit list), or train one with "
-            f"metainit train {name}."
-        )
-    return model
+    rng = np.random.default_rng(seed)
+    problems = [family.sample(rng) for _ in range(instances)]
+    tasks = [of_qaoa(problem.operator, protocol.reps) for problem in problems]
+    models: dict[str, Model] = {}
+    for name in initializers:
+        meta = named(name)
+        reasons = [reason for task in tasks if (reason := meta.outside(task)) is not None]
+        if reasons:
+            raise ValueError(f"{name!r} does not cover these instances: {reasons[0]}. Leave it out, or change them.")
+        short = Path(name).name
+        clash = short in models or short == "random" or (short in BASELINES and meta.coverage is not None)
+        models[name if clash else short] = meta.model
+    for name in BASELINES:
+        formula: Model = plugins.load("models", name)()
+        if all(formula.unsupported(task) is None for task in tasks):  # not tabulated at every depth
+            models[name] = formula
+    return compare(models, problems, protocol, evaluations=evaluations, progress=progress)

@@ -18,6 +18,7 @@ from qiskit_algorithms.optimizers import COBYLA, L_BFGS_B, NELDER_MEAD, SPSA, Op
 
 from qiskit_metainit.ansatz import natural_unit
 from qiskit_metainit.engines.sampling import Sampling
+from qiskit_metainit.features import of_qaoa
 from qiskit_metainit.initializer import MetaInitializer
 from qiskit_metainit.problem import Problem, as_pauli_sum
 from qiskit_metainit.proposal import Proposal
@@ -105,10 +106,12 @@ def run_qaoa(
         BudgetError: if the budget does not pay for the queries, one evaluation and the final sampling.
     """
     start = time.perf_counter()
-    least = (meta.model.queries + 2) * shots_per_evaluation
+    known = of_qaoa(problem.operator, reps)
+    queries = meta.model.queries if meta.outside(known, problem=problem, engine=Sampling(sampler)) is None else 0
+    least = (queries + 2) * shots_per_evaluation
     if shots is not None and shots < least:
         raise BudgetError(
-            f"At least {least} shots are needed ({meta.model.queries} queries, one evaluation and the final sampling, "
+            f"At least {least} shots are needed ({queries} queries, one evaluation and the final sampling, "
             f"{shots_per_evaluation} shots each), but shots={shots} came. Raise it, or lower the shots per evaluation."
         )
     recorder = _Recorder(
@@ -129,7 +132,12 @@ def run_qaoa(
         if progress is not None:
             progress(len(points), energies[-1])
 
-    solver = QAOA(recorder, optimizer, reps=reps, initial_point=proposal.point / unit, callback=callback)
+    def minimise(fun: Any, x0: Any, jac: Any = None, bounds: Any = None) -> Any:
+        found = optimizer.minimize(fun, x0, jac=jac, bounds=bounds)
+        recorder.limit = shots  # what was set aside pays for QAOA's own final sampling
+        return found
+
+    solver = QAOA(recorder, minimise, reps=reps, initial_point=proposal.point / unit, callback=callback)
     stopped = None
     try:
         with warnings.catch_warnings():

@@ -11,10 +11,12 @@ from numpy.typing import NDArray
 from qiskit.primitives import BaseSamplerV2
 
 from qiskit_metainit.engines.statevector import Statevector
-from qiskit_metainit.evaluation import energies, local_optimum, ratio, spectrum
+from qiskit_metainit.evaluation import answers, energies, local_optimum, random_points, ratio, spectrum
 from qiskit_metainit.initializer import MetaInitializer
+from qiskit_metainit.models.linear_ramp import LinearRamp
 from qiskit_metainit.models.random_point import RandomPoint
 from qiskit_metainit.models.sk_infinity import SkInfinity
+from qiskit_metainit.models.tqa import Tqa
 from qiskit_metainit.problem import Problem
 from qiskit_metainit.qaoa_run import Run, make_optimizer, run_qaoa
 from qiskit_metainit.task import Task
@@ -33,7 +35,7 @@ class Yardstick:
     random: float
     """Mean r of random points."""
     best: float
-    """r of the best local optimum found: L-BFGS-B from the given starts and the random points."""
+    """r of the best local optimum found: L-BFGS-B from the given starts, the formulas and the random points."""
 
     @property
     def target(self) -> float:
@@ -52,11 +54,10 @@ class Yardstick:
         """Return the yardstick of a problem at a depth; ``starts`` are (P,) points to search from."""
         task, engine = Task.qaoa(problem.operator, reps=reps), Statevector()
         limits = spectrum(problem.operator)
-        draws = [
-            p.point for p in (_random(k).propose([problem.operator], reps=reps)[0] for k in range(_BASELINE_DRAWS))
-        ]
+        draws = random_points(task, _BASELINE_DRAWS, 0)
+        formulas = [answers(formula, [task], engine)[0] for formula in (SkInfinity(), Tqa(), LinearRamp())]
         values = np.array([energies(engine, [task], point[None])[0] for point in draws])
-        found = min(local_optimum(engine, task, point) for point in [*starts, *draws])
+        found = min(local_optimum(engine, task, point) for point in [*starts, *formulas, *draws])
         both = ratio(np.array([values.mean(), found]), np.array([limits, limits]))
         return cls(task, limits, float(both[0]), float(both[1]))
 
@@ -161,18 +162,18 @@ def summary(problem: Problem, yardstick: Yardstick, entries: Sequence[Entry]) ->
     for entry in entries:
         groups.setdefault(entry.start, []).append(entry)
     for start, group in groups.items():
-        arrived = [entry for entry in group if entry.arrival is not None]
-        share = "" if len(group) == 1 else f" ({len(arrived)} of {len(group)} runs)"
+        several = len(group) > 1
+        arrived = f" ({sum(entry.arrival is not None for entry in group)} of {len(group)})" if several else ""
         first = np.median([_energy(yardstick, entry.ratios[0]) for entry in group])
-        best = max((entry.run.bitstring for entry in group), key=problem.value)
+        best = np.median([problem.value(entry.run.bitstring) for entry in group])
         rows.append(
             [
-                start if len(group) == 1 else f"{start}, median of {len(group)}",
+                f"{start}, median of {len(group)}" if several else start,
                 f"{problem.value(float(first)):.2f}",
-                _median([entry.evaluations for entry in arrived]) + share,
-                _median([entry.shots for entry in arrived]) + share,
+                _median([entry.evaluations for entry in group], [_spent(entry) for entry in group]) + arrived,
+                _median([entry.shots for entry in group], [int(entry.run.shots[-1]) for entry in group]),
                 f"{np.median([entry.final for entry in group]):.3f}",
-                f"{problem.value(best):g}",
+                f"{best:g}",
             ]
         )
     best_value = problem.value(_energy(yardstick, yardstick.best))
@@ -247,9 +248,12 @@ def _energy(yardstick: Yardstick, r: float) -> float:
     return float(high - r * (high - low))
 
 
-def _median(values: Sequence[int | None]) -> str:
-    known = [value for value in values if value is not None]
-    return f"{np.median(known):.0f}" if known else "never"
+def _spent(entry: Entry) -> int:
+    return len(entry.run.energies) + entry.run.proposal.queries
 
 
-__all__ = ["Entry", "Yardstick", "as_json", "draw", "race", "summary"]
+def _median(reached: Sequence[int | None], spent: Sequence[int]) -> str:
+    """Return the median; a run that never arrived counts as more than any run spent."""
+    most = max(spent)
+    median = float(np.median([most + 1 if count is None else count for count in reached]))
+    return f"over {most}" if median > most else f"{median:.0f}"

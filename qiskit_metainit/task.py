@@ -51,6 +51,11 @@ class Task:
             ValueError: if the circuit has no parameters or the numbers of qubits differ.
         """
         logical = as_pauli_sum(operator)
+        if not isinstance(circuit, QuantumCircuit):
+            what = f"the class {circuit.__name__}" if isinstance(circuit, type) else f"a {type(circuit).__name__}"
+            raise TypeError(f"A QuantumCircuit is needed, but {what} came. Build the circuit first.")
+        if circuit.clbits:
+            circuit = circuit.remove_final_measurements(inplace=False)
         if circuit.num_parameters == 0:
             raise ValueError("A parameterised circuit is needed, but this one has no parameters: nothing to optimise.")
         hamiltonian = _on_layout(logical, circuit)

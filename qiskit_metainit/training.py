@@ -72,6 +72,12 @@ class Report:
     """Wall-clock time of this call."""
     spent: Budget
     """What this call's engine spent."""
+    qubits: tuple[int, int]
+    """Smallest and largest instance trained on."""
+    order: int
+    """Most qubits in a term of any instance."""
+    fields: bool
+    """Whether any instance has one-qubit terms."""
     resumed_at: int = 0
     """Step at which a checkpoint was taken up, 0 for a fresh start."""
 
@@ -187,7 +193,16 @@ def train(
         model.eval()
         if checkpoint is not None and whole and len(losses) > resumed_at:
             _save(checkpoint, fingerprint, model, optimizer, state, losses, depths)
-    return Report(tuple(losses), tuple(depths), time.perf_counter() - start, engine.budget.since(before), resumed_at)
+    return Report(
+        losses=tuple(losses),
+        depths=tuple(depths),
+        seconds=time.perf_counter() - start,
+        spent=engine.budget.since(before),
+        qubits=pool.qubits,
+        order=max(pool.orders),
+        fields=1 in pool.orders,
+        resumed_at=resumed_at,
+    )
 
 
 class _Pool:
@@ -199,6 +214,10 @@ class _Pool:
             self._sizes.setdefault(problem.num_qubits, []).append(problem)
         self._shares = np.array([len(group) for group in self._sizes.values()]) / len(problems)
         self._tasks: dict[tuple[int, int], Task] = {}
+        self.qubits = (min(self._sizes), max(self._sizes))
+        operators = [problem.operator for problem in problems]
+        orders = [(operator.paulis.x | operator.paulis.z).sum(axis=1) for operator in operators]
+        self.orders: set[int] = set(np.concatenate(orders).tolist()) - {0}
 
     def draw(self, reps: Sequence[int], batch: int, rng: np.random.Generator) -> list[Task]:
         group = list(self._sizes.values())[int(rng.choice(len(self._sizes), p=self._shares))]

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
+import warnings
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
@@ -10,6 +12,7 @@ from types import SimpleNamespace
 from typing import Any, Protocol
 
 from qiskit import QuantumCircuit
+from qiskit.quantum_info import SparsePauliOp
 from qiskit_algorithms import MinimumEigensolver
 
 from qiskit_metainit import features
@@ -75,6 +78,13 @@ class WarmStartedSolver(MinimumEigensolver):
         return getattr(self._solver, name)
 
     def __setattr__(self, name: str, value: Any) -> None:
+        if name == "initial_point" and value is not None:
+            warnings.warn(
+                "This solver starts itself at a proposed point, so the initial_point set here is not used. Set it on "
+                "the solver that is not wrapped.",
+                UserWarning,
+                stacklevel=2,
+            )
         setattr(self._solver, name, value)
 
     def supports_aux_operators(self) -> bool:
@@ -84,11 +94,15 @@ class WarmStartedSolver(MinimumEigensolver):
     def compute_minimum_eigenvalue(self, operator: Any, aux_operators: Any = None) -> Any:
         """Propose a starting point for the operator, run the wrapped solver from it and return its result.
 
-        The result has the additional attribute ``proposal``.
+        The result has the additional attribute ``proposal``; None for a constant operator, which has no better start.
 
         Raises:
             CoverageError: if neither the model nor a formula serves the solver's ansatz.
         """
+        if _is_constant(operator):  # nothing to propose, and solvers are left to answer as they do
+            result = self._solver.compute_minimum_eigenvalue(operator, aux_operators)
+            result.proposal = None
+            return result
         proposal = self._propose(operator)
         before = self._solver.initial_point
         self._solver.initial_point = proposal.point
@@ -104,7 +118,7 @@ class WarmStartedSolver(MinimumEigensolver):
         engine = meta.engine or (_own_engine(solver) if meta.model.queries else None)
         propose = partial(meta.propose, [operator], problem=self._problem, engine=engine)
         if not _is_qaoa(solver):
-            proposal: Proposal = propose(ansatz=solver.ansatz.remove_final_measurements(inplace=False))[0]
+            proposal: Proposal = propose(ansatz=_fitted(solver.ansatz, operator.num_qubits))[0]
         elif solver.mixer is None and solver.initial_state is None:
             proposal = propose(reps=solver.reps)[0]
         else:
@@ -126,6 +140,21 @@ class WarmStartedSolver(MinimumEigensolver):
             )
         proposal: Proposal = self._meta.stand_in(features.of_qaoa(as_pauli_sum(operator), solver.reps), reason)
         return proposal
+
+
+def _is_constant(operator: Any) -> bool:
+    return (
+        isinstance(operator, SparsePauliOp) and not (operator.paulis.x | operator.paulis.z)[operator.coeffs != 0].any()
+    )
+
+
+def _fitted(ansatz: QuantumCircuit, num_qubits: int) -> QuantumCircuit:
+    """Return the circuit the solver will run: without measurements, and a blueprint at the operator's size."""
+    circuit = ansatz.copy()
+    if circuit.layout is None and circuit.num_qubits != num_qubits:
+        with contextlib.suppress(AttributeError):  # a plain circuit has its size; the task will say so
+            circuit.num_qubits = num_qubits
+    return circuit
 
 
 def _is_qaoa(solver: Any) -> bool:

@@ -229,7 +229,9 @@ def test_a_custom_initial_state_is_not_recognised():
     minus = QuantumCircuit(4)
     minus.x(range(4))
     minus.h(range(4))
-    for state in (warm, minus, QuantumCircuit(4)):
+    sideways = QuantumCircuit(4)
+    sideways.sx(range(4))
+    for state in (warm, minus, sideways, QuantumCircuit(4)):
         assert qaoa_reps_of(qaoa_ansatz(operator, reps=2, initial_state=state), operator) is None
 
 

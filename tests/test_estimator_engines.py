@@ -276,7 +276,7 @@ def test_the_precision_sent_buys_exactly_the_shots_asked_for(shots):
     assert precisions[0] == pytest.approx(shots**-0.5, rel=1e-9)
 
 
-@pytest.mark.parametrize("trial", range(6))
+@pytest.mark.parametrize("trial", range(4))
 def test_shots_of_any_number_of_bases_are_counted(trial, simulator, rng):
     task = Task.from_circuit(efficient_su2(4, reps=0), random_operator(rng, 4, 5 * (trial + 1)))
     engine = ParameterShift(BackendEstimatorV2(backend=simulator), shots=3)
@@ -284,19 +284,20 @@ def test_shots_of_any_number_of_bases_are_counted(trial, simulator, rng):
     assert engine.budget.shots == sum(simulator.taken)
 
 
-def test_the_number_of_bases_does_not_depend_on_the_order_of_the_terms(simulator):
-    # A greedy colouring finds 5 groups in the order of the terms and 6 when they are sorted, or the reverse.
-    rng = np.random.default_rng(0)
-    found = False
-    while not found:
-        operator = Task.qaoa(random_operator(rng, 4, 12), reps=1).hamiltonian
-        ordered = operator.sort()
-        if len(operator.group_commuting(qubit_wise=True)) == len(ordered.group_commuting(qubit_wise=True)):
-            continue
-        found = True
-        engine = ParameterShift(BackendEstimatorV2(backend=simulator), shots=2)
-        engine.expectation([Task.from_circuit(efficient_su2(4, reps=0), operator)], torch.zeros(1, 8))
-        assert engine.budget.shots == sum(simulator.taken)
+@pytest.mark.parametrize(
+    "labels",
+    [
+        ["XYI", "IXX", "YYX", "XIX", "IIY", "YII", "III", "ZZZ"],
+        ["ZZI", "YYI", "YXI", "IZX", "IXZ", "XII", "IIX", "YIZ", "III", "ZZZ"],
+    ],
+)
+def test_bases_are_counted_as_they_are_measured_whatever_the_order_of_the_terms(labels, simulator):
+    # A greedy colouring finds 5 groups in this order and 4 when sorted, or 4 and 5.
+    operator = SparsePauliOp(labels)
+    assert len(operator.group_commuting(qubit_wise=True)) != len(operator.sort().group_commuting(qubit_wise=True))
+    engine = ParameterShift(BackendEstimatorV2(backend=simulator), shots=2)
+    engine.expectation([Task.from_circuit(efficient_su2(3, reps=0), operator)], torch.zeros(1, 6))
+    assert engine.budget.shots == sum(simulator.taken)
 
 
 def test_without_shots_the_estimator_keeps_its_own_precision(simulator):
@@ -322,14 +323,14 @@ def sampled_variance(task, point):
     "task", [Task.qaoa(TRIANGLE, reps=1), Task.from_circuit(efficient_su2(3, reps=0), HEISENBERG)], ids=["qaoa", "vqe"]
 )
 def test_sampling_noise_has_the_right_spread_and_no_bias(task, simulator):
-    shots, repeats = 64, 400
+    shots, repeats = 64, 200
     point = np.linspace(0.3, 1.1, task.num_parameters)
     points = torch.as_tensor(np.tile(point, (repeats, 1)))
     engine = ParameterShift(BackendEstimatorV2(backend=simulator), shots=shots)
     values = engine.expectation([task] * repeats, points).numpy()
     error = np.sqrt(sampled_variance(task, point) / shots)
     exact = expectation_slow(task.circuit, task.hamiltonian, point)
-    assert values.std() == pytest.approx(error, rel=0.2)  # five standard deviations
+    assert values.std() == pytest.approx(error, rel=0.25)  # five standard deviations
     assert values.mean() == pytest.approx(exact, abs=5 * error / np.sqrt(repeats))
     assert engine.budget.shots == sum(simulator.taken)
 
@@ -344,10 +345,10 @@ def test_noise_is_fresh_at_each_call_and_each_row(simulator):
 
 def test_noisy_gradients_have_no_bias(simulator):
     task = Task.qaoa(TRIANGLE, reps=1)
-    points = torch.full((64, 2), 0.4, dtype=torch.float64, requires_grad=True)
-    _, noisy = evaluate(ParameterShift(BackendEstimatorV2(backend=simulator), shots=50), [task] * 64, points)
+    points = torch.full((36, 2), 0.4, dtype=torch.float64, requires_grad=True)
+    _, noisy = evaluate(ParameterShift(BackendEstimatorV2(backend=simulator), shots=50), [task] * 36, points)
     _, exact = evaluate(Statevector(), [task], points[:1].detach().requires_grad_())
-    error = noisy.std(dim=0) / 8
+    error = noisy.std(dim=0) / 6
     assert (noisy.mean(dim=0) - exact[0]).abs().max() < 5 * error.max()
     assert error.max() > 0
 

@@ -95,9 +95,12 @@ def test_weights_rescale_the_gammas_by_their_rms_and_leave_the_betas(reps, rng):
 
 
 def test_every_tabulated_depth_is_its_own_row():
+    table = json.loads((files("qiskit_metainit.models") / "sk_infinity.json").read_text())["depths"]
+    assert max(map(int, table)) == 10
     seen = [point_of(SkInfinity(), graph_operator(PRISM), reps) for reps in range(1, 11)]
     for reps, point in enumerate(seen, 1):
-        assert len(point) == 2 * reps
+        gammas = -2 * np.array(table[str(reps)]["gamma"]) * math.atan(2**-0.5)
+        assert point == pytest.approx([*table[str(reps)]["beta"], *gammas], abs=1e-12)
         assert np.all(np.diff(point[:reps]) < 0)
         assert np.all(np.diff(point[reps:]) < 0)  # minus gamma_C, which grows
     assert seen[1] == pytest.approx([0.4960, 0.2690, *(-2 * np.array([0.3817, 0.6655]) * math.atan(2**-0.5))], abs=1e-3)
@@ -272,10 +275,12 @@ def test_a_batch_of_several_depths_gives_what_its_tasks_give_one_by_one(seeded):
     ]
     for model in (SkInfinity(), LinearRamp(), Tqa(), RandomPoint(), correction):
         together = points_of(model, *items)
+        proposed, _ = model.begin(stack(items))
         assert together.shape == (4, 24)
         for row, item in enumerate(items):
             assert together[row, : 2 * item.reps] == pytest.approx(points_of(model, item)[0], abs=1e-12)
             assert not together[row, 2 * item.reps :].any()
+            assert not proposed[row, 2 * item.reps :].any()
 
 
 # LSTM

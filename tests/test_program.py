@@ -240,7 +240,7 @@ def test_nothing_slips_past_a_ladder_that_is_gone(rng):
     circuit.rz(Parameter("c"), 0)
     circuit.cx(1, 0)
     circuit.rx(Parameter("d"), 1)
-    assert kinds(check(circuit, rng)) == [Unitary] * 3 + [Product, Product, Diagonal, Product]
+    assert Monomial not in kinds(check(circuit, rng))
 
 
 def test_a_ladder_that_is_not_undone_stays(rng):

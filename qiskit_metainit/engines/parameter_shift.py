@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 from weakref import WeakKeyDictionary
 
 import numpy as np
@@ -19,7 +20,7 @@ from qiskit.quantum_info import Pauli, PauliList, SparsePauliOp
 from torch import Tensor
 
 from qiskit_metainit.budget import Budget
-from qiskit_metainit.engine import Transpiler, attach_gradient, check_points
+from qiskit_metainit.engine import Transpiler, attach_gradient, check_points, rows_by_task
 from qiskit_metainit.rotations import Fixed, Rotation, split
 from qiskit_metainit.task import Task
 
@@ -64,9 +65,7 @@ class ParameterShift:
         check_points(tasks, points)
         wants_gradient = points.requires_grad and torch.is_grad_enabled()
         raw = points.detach().cpu().to(torch.float64).numpy()
-        distinct: dict[Task, list[int]] = {}
-        for row, task in enumerate(tasks):
-            distinct.setdefault(task, []).append(row)
+        distinct = rows_by_task(tasks)
         plans = [(self._unroll(task), rows) for task, rows in distinct.items()]
         angles = [unrolled.angles(raw[rows], wants_gradient) for unrolled, rows in plans]
         # Estimators take ceil(1/precision^2) shots: a hair more precision would cost one shot too many.
@@ -78,7 +77,7 @@ class ParameterShift:
         for (plan, rows), bound, result in zip(plans, angles, results, strict=True):
             energies = np.asarray(result.data.evs, dtype=np.float64).reshape(bound.shape[:2])
             circuits = energies.size
-            shots = int(result.metadata.get("shots") or 0) * plan.bases
+            shots = self._shots(result.metadata) * plan.bases
             self.budget.add(circuits=circuits, shots=shots * circuits)
             values[rows] = energies[:, 0]
             if wants_gradient:
@@ -87,6 +86,13 @@ class ParameterShift:
         if not wants_gradient:
             return result_values
         return attach_gradient(points, result_values, torch.as_tensor(gradients).to(points))
+
+    def _shots(self, metadata: Mapping[str, Any]) -> int:
+        """Return the shots of one circuit: as the estimator says, or as the precision it was asked for amounts to."""
+        if metadata.get("shots"):
+            return int(metadata["shots"])
+        precision = float(metadata.get("target_precision") or 0.0)
+        return round(1.0 / precision**2) if precision else 0
 
     def _unroll(self, task: Task) -> _Unrolled:
         if task not in self._unrolled:

@@ -14,7 +14,7 @@ from qiskit.quantum_info import SparsePauliOp
 from torch import Tensor
 
 from qiskit_metainit.budget import Budget
-from qiskit_metainit.engine import Transpiler, check_points
+from qiskit_metainit.engine import Transpiler, check_points, rows_by_task
 from qiskit_metainit.problem import is_diagonal
 from qiskit_metainit.task import Task
 
@@ -58,9 +58,7 @@ class Sampling:
         if points.requires_grad and torch.is_grad_enabled():
             raise ValueError("Sampling gives no gradients, but the points require one. Use parameter_shift to train.")
         raw = points.detach().cpu().to(torch.float64).numpy()
-        distinct: dict[Task, list[int]] = {}
-        for row, task in enumerate(tasks):
-            distinct.setdefault(task, []).append(row)
+        distinct = rows_by_task(tasks)
         pubs = [(self._measure(task), raw[rows, : task.num_parameters]) for task, rows in distinct.items()]
         results = self.sampler.run(pubs, shots=self.shots).result()
         self.budget.add(jobs=1, pubs=len(pubs))

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 from weakref import WeakKeyDictionary
 
+import psutil
 import torch
 from jaxtyping import Float
 from torch import Tensor
@@ -92,7 +92,7 @@ class Statevector:
         return batches
 
     def _available(self) -> int:
-        return available_memory() if self.memory is None else self.memory
+        return available_memory(self.device) if self.memory is None else self.memory
 
     def _compile(self, task: Task) -> _Batch:
         if task not in self._compiled:
@@ -110,9 +110,11 @@ class Statevector:
         return self._compiled[task]
 
 
-def available_memory() -> int:
-    """Return 80% of the bytes that are free on this machine."""
-    return int(0.8 * os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"))
+def available_memory(device: str = "cpu") -> int:
+    """Return 80% of the bytes that are available on this machine, or on a CUDA device."""
+    if device.startswith("cuda"):
+        return int(0.8 * torch.cuda.mem_get_info(device)[0])
+    return int(0.8 * psutil.virtual_memory().available)
 
 
 @dataclass(frozen=True, eq=False)

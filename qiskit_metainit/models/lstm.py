@@ -28,6 +28,10 @@ class Lstm(Model):
 
     def __init__(self, *, num_parameters: int = 2, queries: int = 9, hidden: int | None = None) -> None:
         super().__init__()
+        if num_parameters < 1 or queries < 0:
+            raise ValueError(
+                f"An Lstm needs at least one parameter and no negative queries: {num_parameters=}, {queries=} came."
+            )
         self.num_parameters = num_parameters
         self.queries = queries
         self.hidden = hidden

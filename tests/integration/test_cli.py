@@ -1,0 +1,503 @@
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import networkx as nx
+import numpy as np
+import pytest
+from torch import Tensor
+
+from qiskit_metainit import artifact, cli, plugins
+from qiskit_metainit.engines.statevector import Statevector
+from qiskit_metainit.initializer import MetaInitializer
+from qiskit_metainit.problems.maxcut import MaxCut
+from qiskit_metainit.qaoa_run import OPTIMIZERS
+from qiskit_metainit.task import Task
+
+pytestmark = [
+    # Of qiskit-algorithms 0.4 and Qiskit, as the program's user does not see them.
+    pytest.mark.filterwarnings(r"ignore:The class ``qiskit\.circuit\.library\..*:DeprecationWarning"),
+    pytest.mark.filterwarnings("ignore::scipy.sparse.SparseEfficiencyWarning"),
+    pytest.mark.filterwarnings("ignore:scipy.optimize. The `disp` and `iprint` options:DeprecationWarning"),
+]
+
+Answer = tuple[int, str, str]
+Program = Callable[..., Answer]
+COMMANDS = [command.name or command.callback.__name__ for command in cli.app.registered_commands if command.callback]
+
+
+@pytest.fixture
+def metainit(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Program:
+    """The program in this process: exit code, standard output, standard error."""
+
+    def run(*arguments: object) -> Answer:
+        monkeypatch.setattr(sys, "argv", ["metainit", *map(str, arguments)])
+        code: Any = 0
+        try:
+            cli.main()
+        except SystemExit as end:
+            code = end.code or 0
+        captured = capsys.readouterr()
+        return int(code), captured.out, captured.err
+
+    return run
+
+
+def flat(text: str) -> str:
+    """Without line breaks and boxes, wherever the terminal's width put them."""
+    return " ".join("".join(" " if c in "│╭╮╰╯─━┃|" else c for c in text).split())
+
+
+@pytest.fixture
+def graph(tmp_path: Path) -> Path:
+    path = tmp_path / "graph.edgelist"
+    path.write_text("a b\nb c 2.0\nc a\nc d 0.5\n")
+    return path
+
+
+QUICK = ("--reps", 1, "--evaluations", 6, "--shots-per-eval", 64)
+
+# The program itself
+
+
+def test_help_of_every_command_imports_neither_torch_nor_qiskit() -> None:
+    assert len(COMMANDS) >= 6
+    code = (
+        "import sys\n"
+        "from qiskit_metainit.cli import app\n"
+        f"for command in {[*COMMANDS, '']!r}:\n"
+        "    try:\n"
+        "        app([command, '--help'] if command else ['--help'])\n"
+        "    except SystemExit as end:\n"
+        "        assert not end.code, command\n"
+        "heavy = {'torch', 'qiskit', 'scipy', 'numpy', 'matplotlib', 'networkx', 'qiskit_aer', 'qiskit_algorithms'}\n"
+        "print(sorted(heavy & set(sys.modules)), file=sys.stderr)\n"
+    )
+    start = time.perf_counter()
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stderr.strip() == "[]"
+    assert time.perf_counter() - start < 5  # half a second on a quiet machine; torch alone takes longer on a busy one
+    for command in COMMANDS:
+        assert f"{command} " in done.stdout
+
+
+def test_the_installed_program_ends_a_mistake_with_its_message_and_no_traceback(tmp_path: Path) -> None:
+    program = Path(sys.executable).with_name("metainit")
+    done = subprocess.run([program, "solve", tmp_path / "no.gml"], capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert done.stdout == ""
+    assert "no.gml" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_without_a_command_the_program_shows_its_help(metainit: Program) -> None:
+    _, out, err = metainit()
+    for command in COMMANDS:
+        assert command in out + err
+
+
+def test_list_shows_what_is_shipped_and_every_plugin(metainit: Program) -> None:
+    code, out, _ = metainit("list")
+    assert code == 0
+    for name in artifact.shipped():
+        assert f"{name} " in out
+    for kind in ("models", "engines", "problems"):
+        for name in plugins.names(kind):  # type: ignore[arg-type]
+            assert name in flat(out)
+
+
+# Training
+
+
+TRAIN = ("--reps", "1,2", "--sizes", "4-5", "--steps", 8, "--batch", 2, "--instances", 6, "--learning-rate", 0.03)
+SMALL = ("--setting", "width=4", "--setting", "layers=1")
+
+
+@pytest.fixture
+def small(metainit: Program, tmp_path: Path) -> Path:
+    folder = tmp_path / "small"
+    code, _, err = metainit("train", "sk_correction", "--output", folder, *TRAIN, *SMALL)
+    assert code == 0, err
+    return folder
+
+
+def test_train_saves_an_artifact_with_its_command_and_loss_curve(small: Path, metainit: Program) -> None:
+    meta = MetaInitializer.load(small)
+    assert sorted(file.name for file in small.iterdir()) == ["loss.png", "manifest.json", "weights.safetensors"]
+    assert (small / "loss.png").read_bytes().startswith(b"\x89PNG")
+    assert meta.coverage is not None
+    assert (meta.coverage.reps, meta.coverage.qubits) == ((1, 2), (4, 5))
+    assert meta.provenance["command"].startswith("metainit train sk_correction --output")
+    assert meta.provenance["steps"] == 8
+    assert dict(meta.model.settings) == {"width": 4, "layers": 1}
+
+
+def test_an_interrupted_training_goes_on_where_it_was(
+    small: Path, metainit: Program, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "interrupted"
+    arguments = ("train", "sk_correction", "--output", folder, *TRAIN, *SMALL)
+    with monkeypatch.context() as patch:
+        expectation, calls = Statevector.expectation, iter(range(100))
+
+        def unplugged(self: Statevector, tasks: Sequence[Task], points: Tensor) -> Tensor:
+            if next(calls) == 5:
+                raise KeyboardInterrupt
+            return expectation(self, tasks, points)
+
+        patch.setattr(Statevector, "expectation", unplugged)
+        code, _, err = metainit(*arguments)
+    assert code == 130
+    assert "Traceback" not in err
+    assert (folder / "checkpoint.pt").exists()
+    code, out, _ = metainit(*arguments)
+    assert code == 0
+    assert "resumed at step 5" in flat(out)
+    assert not (folder / "checkpoint.pt").exists()
+    assert (folder / "weights.safetensors").read_bytes() == (small / "weights.safetensors").read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("nonsense",), "There is no plugin 'nonsense' among the models: choose one of"),
+        (("sk_infinity",), "SkInfinity has no weights to train"),
+        (("sk_correction", "--reps", "one"), "integers such as 3, 1,2,5 or 1-8 are needed, but 'one' came"),
+        (("sk_correction", "--reps", "1-"), "integers such as"),
+        (("sk_correction", "--reps", "0"), "positive integer"),
+        (("sk_correction", "--reps", "3-1"), "At least one depth"),
+        (("sk_correction", "--sizes", "2"), "sizes must be an integer >= 4"),
+        (("sk_correction", "--graphs", "small_world"), "graphs must be one of erdos_renyi"),
+        (("sk_correction", "--weights", "heavy"), "weights must be one of unit"),
+        (("sk_correction", "--loss", "regret"), "loss must be one of final"),
+        (("sk_correction", "--setting", "width"), "--setting needs KEY=JSON such as hidden=32, but 'width' came"),
+        (("sk_correction", "--setting", "depth=3"), "does not take these settings"),
+        (("lstm", "--reps", "3"), "cannot be trained at reps=3"),
+        (("sk_correction", "--steps", "0"), "Invalid value for '--steps'"),
+    ],
+)
+def test_a_bad_training_ends_with_what_was_needed(
+    arguments: tuple[str, ...], message: str, metainit: Program, tmp_path: Path
+) -> None:
+    code, out, err = metainit("train", arguments[0], "--output", tmp_path / "new", "--steps", 3, *arguments[1:])
+    assert code == 2
+    assert out == ""
+    assert message in flat(err)
+    assert "Traceback" not in err
+
+
+def test_a_loss_that_is_not_finite_ends_with_advice_and_a_checkpoint(
+    metainit: Program, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    expectation, calls = Statevector.expectation, iter(range(100))
+
+    def overflowing(self: Statevector, tasks: Sequence[Task], points: Tensor) -> Tensor:
+        return expectation(self, tasks, points) * (np.inf if next(calls) == 5 else 1.0)
+
+    monkeypatch.setattr(Statevector, "expectation", overflowing)
+    code, _, err = metainit("train", "sk_correction", "--output", tmp_path, *TRAIN, *SMALL)
+    assert code == 2
+    assert "Lower the learning rate; the checkpoint, if any, keeps the weights before this step" in flat(err)
+    assert "Traceback" not in err
+    assert [file.name for file in tmp_path.iterdir()] == ["checkpoint.pt"]
+
+
+# Evaluation and card
+
+
+def test_evaluate_and_card_tell_what_an_artifact_is_worth(small: Path, metainit: Program, tmp_path: Path) -> None:
+    stored = tmp_path / "results" / "held_out.json"
+    held_out = ("--instances", 3, "--sizes", "5", "--reps", 2, "--random-starts", 2, "--points-only")
+    code, out, err = metainit("evaluate", small, *held_out, "--json", stored)
+    assert code == 0, err
+    names = {"small", "random", "linear_ramp", "tqa", "sk_infinity"}
+    for name in names:
+        assert name in out
+    content = json.loads(stored.read_text())
+    assert names <= content["results"].keys()
+    assert content["instances"] == 3
+    assert content["command"].startswith("metainit evaluate")
+    code, out, err = metainit("card", small, stored)
+    assert code == 0, err
+    card = (small / "card.md").read_text()
+    assert f"| small | {np.mean(content['results']['small']['ratio']):.4f} |" in card
+    for heading in ("## Training", "## Held-out results", "## Limits"):
+        assert heading in card
+    assert content["command"] in card
+    assert str(MetaInitializer.load(small).provenance["command"]) in card
+
+
+def test_evaluate_counts_evaluations_and_queries(metainit: Program, tmp_path: Path) -> None:
+    stored = tmp_path / "held_out.json"
+    held_out = ("--instances", 2, "--sizes", "4", "--reps", 2, "--random-starts", 2)
+    code, _, err = metainit("evaluate", "lstm", *held_out, "--json", stored)
+    assert code == 0, err
+    results = json.loads(stored.read_text())["results"]
+    assert results["lstm"]["queries"] == 9
+    assert min(results["lstm"]["evaluations"]) > 9
+    assert min(results["sk_infinity"]["evaluations"]) >= 1
+
+
+def test_folders_of_the_same_name_are_both_evaluated(small: Path, metainit: Program, tmp_path: Path) -> None:
+    twin = tmp_path / "twin" / "small"
+    code, _, err = metainit("train", "sk_correction", "--output", twin, *TRAIN, *SMALL, "--seed", 1)
+    assert code == 0, err
+    stored = tmp_path / "held_out.json"
+    held_out = ("--instances", 2, "--sizes", "4", "--reps", 1, "--random-starts", 1, "--points-only")
+    metainit("evaluate", small, twin, *held_out, "--json", stored)
+    results = json.loads(stored.read_text())["results"]
+    assert results["small"]["ratio"] != results[str(twin)]["ratio"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("evaluate", "nonsense"), "'nonsense' is neither"),
+        (("evaluate", "sk_correction"), "needs trained weights: name an artifact instead"),
+        (("evaluate", "qaoa", "--sizes", "ten"), "integers such as"),
+        (("evaluate", "qaoa", "--instances", "1"), "Invalid value for '--instances'"),
+        (("card", "nonsense", "x.json"), "'nonsense' is neither"),
+        (("card", "qaoa", "x.json"), "x.json"),
+        (("demo", "--initializer", "nonsense"), "'nonsense' is neither"),
+    ],
+)
+def test_a_bad_request_ends_with_what_was_needed(
+    arguments: tuple[str, ...], message: str, metainit: Program, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    code, out, err = metainit(*arguments)
+    assert (code, out) == (2, "")
+    assert message in flat(err)
+    assert "Traceback" not in err
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_card_needs_comparisons(small: Path, metainit: Program, tmp_path: Path) -> None:
+    (tmp_path / "other.json").write_text('{"title": "mine"}')
+    code, _, err = metainit("card", small, tmp_path / "other.json")
+    assert code == 2
+    assert "A file of metainit evaluate --json is needed" in flat(err)
+    assert not (small / "card.md").exists()
+
+
+# Solving
+
+
+def solved(metainit: Program, *arguments: object) -> dict[str, Any]:
+    code, out, err = metainit("solve", *arguments, "--json")
+    assert code == 0, err
+    content: dict[str, Any] = json.loads(out)  # nothing but JSON on standard output
+    return content
+
+
+@pytest.mark.parametrize("kind", ["edgelist", "gml", "json"])
+def test_solve_reads_every_kind_of_file(kind: str, metainit: Program, tmp_path: Path) -> None:
+    whole, path = nx.Graph(), tmp_path / f"graph.{kind}"
+    whole.add_weighted_edges_from([("a", "b", 1.0), ("b", "c", 2.0), ("c", "a", 1.0), ("c", "d", 0.5)])
+    if kind == "edgelist":
+        nx.write_weighted_edgelist(whole, path)
+    elif kind == "gml":
+        nx.write_gml(whole, path)
+    else:
+        path.write_text(json.dumps(nx.node_link_data(whole, edges="links")))
+    content = solved(metainit, path, *QUICK)
+    assert content["value"] == 3.5
+    assert sorted(map(sorted, content["partition"])) in ([["a", "b", "d"], ["c"]], [["a", "c", "d"], ["b"]])
+    own = MaxCut.from_file(path)
+    assert own.value(content["bitstring"]) == 3.5
+    expected = MetaInitializer.load("qaoa").initial_point(own.operator, reps=1)
+    np.testing.assert_allclose(content["start"]["point"], expected)
+
+
+def test_solve_prints_the_cut_and_a_verdict(graph: Path, metainit: Program) -> None:
+    code, out, err = metainit("solve", graph, *QUICK)
+    assert code == 0, err
+    text = flat(out)
+    assert "graph.edgelist: 4 nodes, p = 1" in text
+    assert "best cut sampled 3.5" in text
+    assert "evaluations 6" in text
+    assert "shots spent 448" in text  # six evaluations and the final sampling
+    for sentence in (
+        "Start: qaoa, 0 queries.",
+        "Extrapolated: qaoa was trained on 6-9 nodes, this graph has 4.",
+        "Evaluations to 99% of the way to the best known energy",
+        "no proof of the optimum",
+    ):
+        assert sentence in text
+
+
+def test_the_verdict_says_what_the_start_was(metainit: Program, tmp_path: Path) -> None:
+    ring = tmp_path / "ring.txt"
+    ring.write_text("\n".join(f"{i} {(i + 1) % 6}" for i in range(6)))
+    assert solved(metainit, ring, *QUICK)["verdict"][1].startswith("Covered")
+    ring.write_text("\n".join(f"{i} {i + 1}" for i in range(2)))
+    content = solved(metainit, ring, "--reps", 11, "--evaluations", 30, "--shots-per-eval", 16)
+    assert content["start"]["model"] == "sk_infinity"
+    assert "reps=11 came; the formula stood in" in content["verdict"][1]
+
+
+@pytest.mark.parametrize("optimizer", OPTIMIZERS)
+@pytest.mark.parametrize("budget", [128, 191, 1000])
+def test_no_more_shots_are_spent_than_the_budget_allows(
+    optimizer: str, budget: int, graph: Path, metainit: Program
+) -> None:
+    arguments = ("--reps", 1, "--shots-per-eval", 64, "--shots", budget, "--evaluations", 200)
+    content = solved(metainit, graph, *arguments, "--optimizer", optimizer)
+    assert content["shots_spent"] <= budget
+    assert content["shots_spent"] == 64 * (content["evaluations"] + 1)
+    if budget < 1000:
+        assert content["shots_spent"] == 128  # the start and the final sampling
+    if content["stopped"] is not None:
+        assert content["stopped"] == f"the budget of {budget} shots"
+        assert any("Stopped by the budget" in sentence for sentence in content["verdict"])
+        assert content["evaluations"] >= 1
+    else:
+        assert optimizer == "l_bfgs_b" or budget == 1000
+
+
+def test_a_stopped_run_ends_at_the_best_point_it_measured(graph: Path, metainit: Program) -> None:
+    content = solved(metainit, graph, "--reps", 1, "--shots-per-eval", 256, "--shots", 2000, "--evaluations", 100)
+    assert content["stopped"] == "the budget of 2000 shots"
+    assert content["shots_spent"] == 7 * 256
+    assert content["expected_value_last"] >= content["expected_value_first"]
+
+
+def test_queries_come_out_of_the_budget(graph: Path, metainit: Program) -> None:
+    arguments = ("--reps", 2, "--initializer", "lstm", "--shots-per-eval", 64)
+    content = solved(metainit, graph, *arguments, "--shots", 20 * 64)
+    assert content["start"]["queries"] == 9
+    assert content["shots_spent"] == 20 * 64 == 64 * (9 + content["evaluations"] + 1)
+    code, _, err = metainit("solve", graph, *arguments, "--shots", 10 * 64)
+    assert code == 2
+    assert "At least 704 shots are needed (9 queries, one evaluation and the final sampling" in flat(err)
+
+
+def test_the_same_seed_gives_the_same_run_and_another_seed_another(graph: Path, metainit: Program) -> None:
+    runs = [solved(metainit, graph, *QUICK, "--seed", seed) for seed in (3, 3, 4)]
+    first = [run["expected_value_first"] for run in runs]
+    assert first[0] == first[1] != first[2]
+    assert runs[0]["point"] == runs[1]["point"]
+
+
+def test_solve_under_the_noise_of_a_device(graph: Path, metainit: Program) -> None:
+    content = solved(metainit, graph, "--reps", 1, "--evaluations", 6, "--shots-per-eval", 512, "--noise", "fake_fez")
+    assert content["value"] == 3.5
+    assert "the run had the noise of fake_fez" in content["verdict"][-1]
+    quiet = solved(metainit, graph, "--reps", 1, "--evaluations", 6, "--shots-per-eval", 512)
+    assert content["expected_value_first"] != quiet["expected_value_first"]
+    assert content["expected_value_first"] == pytest.approx(quiet["expected_value_first"], abs=0.4)
+
+
+def test_units_of_the_weights_change_neither_the_run_nor_the_verdict(metainit: Program, tmp_path: Path) -> None:
+    contents = []
+    for factor in (1, 2**20):
+        path = tmp_path / f"graph{factor}.txt"
+        path.write_text(f"a b {factor}\nb c {2 * factor}\nc a {factor}\nc d {0.5 * factor}\n")
+        contents.append(solved(metainit, path, *QUICK))
+    plain, huge = contents
+    assert huge["value"] == plain["value"] * 2**20
+    assert huge["bitstring"] == plain["bitstring"]
+    assert huge["expected_value_last"] == pytest.approx(plain["expected_value_last"] * 2**20)
+    assert huge["verdict"] == plain["verdict"]
+
+
+def test_labels_may_look_like_markup(metainit: Program, tmp_path: Path) -> None:
+    path = tmp_path / "[bold]graph.txt"
+    path.write_text("[red] [/]\n[/] c\n")
+    code, out, err = metainit("solve", path, *QUICK)
+    assert code == 0, err
+    assert "[red]" in flat(out)
+    assert "[/]" in flat(out)
+    assert "[bold]graph.txt" in flat(out)
+    code, _, err = metainit("solve", tmp_path / "no[such].txt")
+    assert code == 2
+    assert "no[such].txt" in flat(err)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("", "edge"),
+        ("a a\n", "self-loop"),
+        ("a b nan\n", "finite"),
+        ("a b heavy\n", "heavy"),
+        ("a b 1 2 3\n", "line 1"),
+    ],
+)
+def test_a_bad_graph_ends_with_what_was_needed(content: str, message: str, metainit: Program, tmp_path: Path) -> None:
+    path = tmp_path / "graph.txt"
+    path.write_text(content)
+    code, out, err = metainit("solve", path)
+    assert (code, out) == (2, "")
+    assert message in flat(err)
+    assert "Traceback" not in err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("--initializer", "nonsense"), "a shipped one (lstm, qaoa) or a folder"),
+        (("--reps", "two"), "Invalid value for '--reps'"),
+        (("--reps", "0"), "Invalid value for '--reps'"),
+        (("--shots", "100"), "At least 2048 shots are needed (0 queries, one evaluation and the final sampling"),
+        (("--noise", "fake_nowhere"), "'fake_nowhere' came"),
+        (("--optimizer", "adam"), "'adam' is not one of"),
+        (("--nonsense",), "No such option"),
+    ],
+)
+def test_a_bad_option_ends_with_what_was_needed(
+    arguments: tuple[str, ...], message: str, graph: Path, metainit: Program
+) -> None:
+    code, out, err = metainit("solve", graph, *arguments)
+    assert (code, out) == (2, "")
+    assert message in flat(err)
+    assert "Traceback" not in err
+
+
+def test_traceback_shows_where_a_mistake_was_found(
+    graph: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def fail(*_: Any, **__: Any) -> None:
+        raise ValueError("odd")
+
+    monkeypatch.setattr(cli, "app", fail)
+    monkeypatch.setattr(sys, "argv", ["metainit", "--traceback"])
+    with pytest.raises(ValueError, match="odd"):
+        cli.main()
+    assert "error: odd" in capsys.readouterr().err
+
+
+# The demonstration
+
+
+@pytest.mark.timeout(300)
+def test_the_demonstration_runs_and_writes_its_picture_and_numbers(metainit: Program, tmp_path: Path) -> None:
+    code, out, err = metainit("demo", "--quick", "--output", tmp_path / "deep" / "demo")
+    assert code == 0, err
+    picture, numbers = (tmp_path / "deep" / "demo" / name for name in ("demo.png", "demo.json"))
+    assert picture.read_bytes().startswith(b"\x89PNG")
+    assert picture.stat().st_size > 10_000
+    content = json.loads(numbers.read_text())
+    assert content["command"].startswith("metainit demo")
+    assert (content["reps"], content["initializer"]) == (2, "qaoa")
+    assert len(content["races"]) == 2
+    text = flat(out)
+    for (title, heat), size in zip(content["races"].items(), (15, 7), strict=True):
+        assert title in text
+        assert len(heat["nodes"]) == size
+        starts = [run["start"] for run in heat["runs"]]
+        assert starts == ["random", "random", "sk_infinity", "qaoa"]
+        ours, random = heat["runs"][-1], heat["runs"][0]
+        assert ours["ratios"][0] > random["ratios"][0]
+        assert 0.5 < ours["final_ratio"] <= heat["r_best"] + 1e-9
+        assert ours["shots_spent"] == 1024 * (len(ours["measured_energies"]) + 1)
+    assert "Best cut 17 (the optimum)" in text
+    assert "Best cut 6 (the optimum)" in text
+    assert "Medici" in text
+    assert str(picture) in out
