@@ -21,7 +21,7 @@ def table(comparison: Comparison, baselines: Sequence[str]) -> list[list[str]]:
         baselines: names among which the strongest without queries is the reference.
     """
     reference = comparison.strongest(baselines)
-    rows = [["start", "r", "95%", "closed", "95%", "asked", "to 99%", "95%", "arrive"]]
+    rows = [["start", "r", "95%", "closed", "95%", "asks", "to 99%", "95%", "reach"]]
     for name, result in sorted(comparison.results.items(), key=lambda item: -item[1].ratio.mean()):
         rows.append(
             [
@@ -124,9 +124,9 @@ def write(
     lines += [
         "`r = (E_max - E) / (E_max - E_min)` of the exact expectation at the proposed point, mean and 95% bootstrap "
         "interval over instances. Closed: the share of the headroom, a ratio of mean gains over the strongest baseline "
-        "that asks no query. To 99%: circuit evaluations, the model's own queries included, until COBYLA visits a point "
-        "99% of the way from the mean random point to the best local optimum found, the median over instances; a run "
-        "that never gets there counts as the cap. Arrive: the share of runs that get there.",
+        "without queries. Asks: costs asked for before the answer. To 99%: circuit evaluations, those included, until "
+        "COBYLA visits a point 99% of the way from the mean random point to the best local optimum found, the median "
+        "over instances; a run that never gets there counts as the cap. Reach: the share of runs that do.",
         "",
     ]
     for title, (command, comparison) in comparisons.items():

@@ -287,9 +287,9 @@ def evaluate(
     title = f"{graphs} graphs, {weights} weights, {sizes} nodes, reps {reps}, seed {seed}"
     show(card.table(comparison, BASELINES), title, wrap=False)
     console.print(
-        f"Closed: the share of the headroom over {comparison.strongest(BASELINES)}, the strongest formula here. Asked: "
+        f"Closed: the share of the headroom over {comparison.strongest(BASELINES)}, the strongest formula here. Asks: "
         "costs asked for first. To 99%: median circuit evaluations, those included, to 99% of the way to the best "
-        "optimum found. Arrive: the share of runs that get there. 95%: bootstrap intervals over instances.",
+        "optimum found. Reach: the share of runs that get there. 95%: bootstrap intervals over instances.",
         markup=False,
         highlight=False,
         soft_wrap=True,

@@ -23,6 +23,7 @@ from qiskit_metainit.evaluation import (
     energies,
     evaluations_until,
     local_optimum,
+    random_points,
     ratio,
     spectrum,
 )
@@ -132,15 +133,22 @@ def test_a_start_at_the_target_takes_one_evaluation() -> None:
     task = Task.qaoa(SparsePauliOp("ZZ", [0.5]), reps=1)
     point = np.array([np.pi / 8, -np.pi / 2])
     energy = float(energies(Statevector(), [task], point[None])[0])
-    assert evaluations_until(Statevector(), task, point, energy, cap=50, rhobeg=1.0) == 1
+    assert evaluations_until(Statevector(), task, point, energy, protocol=Protocol(reps=1, cap=50, rhobeg=1.0)) == 1
 
 
 def test_a_run_that_never_arrives_counts_as_the_cap() -> None:
     task = Task.qaoa(SparsePauliOp("ZZ", [0.5]), reps=1)
-    count = evaluations_until(Statevector(), task, np.array([0.3, -0.5]), -0.6, cap=17, rhobeg=1.0)
+    count = evaluations_until(
+        Statevector(), task, np.array([0.3, -0.5]), -0.6, protocol=Protocol(reps=1, cap=17, rhobeg=1.0)
+    )
     assert count == 17
     # Even if the optimizer gives up long before.
-    assert evaluations_until(Statevector(), task, np.array([0.3, -0.5]), -0.6, cap=5000, rhobeg=1.0) == 5000
+    assert (
+        evaluations_until(
+            Statevector(), task, np.array([0.3, -0.5]), -0.6, protocol=Protocol(reps=1, cap=5000, rhobeg=1.0)
+        )
+        == 5000
+    )
 
 
 def test_evaluations_are_counted_until_the_first_visit_of_the_target() -> None:
@@ -155,7 +163,7 @@ def test_evaluations_are_counted_until_the_first_visit_of_the_target() -> None:
     engine = Counting()
     engine.seen = []
     task = Task.qaoa(MaxCut.from_edges([(0, 1), (1, 2), (2, 0), (2, 3)]).operator, reps=1)
-    count = evaluations_until(engine, task, np.array([0.1, 0.9]), -2.5, cap=200, rhobeg=1.0)
+    count = evaluations_until(engine, task, np.array([0.1, 0.9]), -2.5, protocol=Protocol(reps=1, cap=200, rhobeg=1.0))
     assert count == len(engine.seen)
     assert engine.seen[-1] <= -2.5
     assert min(engine.seen[:-1]) > -2.5
@@ -175,8 +183,10 @@ def test_the_units_of_the_weights_change_neither_optima_nor_counts(
         assert local_optimum(engine, scaled, other) == pytest.approx(best * factor, rel=1e-9)
         start = float(energies(engine, [task], own[None])[0])
         target = start + 0.5 * (best - start)
-        until = evaluations_until(engine, task, own, target, cap=200, rhobeg=0.5)
-        assert until == evaluations_until(engine, scaled, other, target * factor, cap=200, rhobeg=0.5)
+        until = evaluations_until(engine, task, own, target, protocol=Protocol(reps=1, cap=200, rhobeg=0.5))
+        assert until == evaluations_until(
+            engine, scaled, other, target * factor, protocol=Protocol(reps=1, cap=200, rhobeg=0.5)
+        )
 
 
 # Comparisons
@@ -189,12 +199,17 @@ def comparison() -> Comparison:
         "sk_infinity": SkInfinity(),
         "constant": Constant(),
         "lstm": recurrent(),
-        "deep": Constant(point=[0.1] * 4),
     }
     return compare(models, problems(rng, 4), Protocol(reps=1, random_starts=3, cap=60))
 
 
-def test_models_that_do_not_serve_the_depth_are_left_out(comparison: Comparison) -> None:
+def test_a_model_that_does_not_serve_the_depth_is_refused(rng: np.random.Generator) -> None:
+    models = {"sk_infinity": SkInfinity(), "deep": Constant(point=[0.1] * 4)}
+    with pytest.raises(ValueError, match=r"deep cannot be compared at reps=1: .*holds 4 parameters.*Leave it out"):
+        compare(models, problems(rng), Protocol(reps=1))
+
+
+def test_random_starts_are_always_among_the_results(comparison: Comparison) -> None:
     assert set(comparison.results) == {"sk_infinity", "constant", "lstm", "random"}
 
 
@@ -204,7 +219,9 @@ def test_every_number_of_a_comparison_is_what_it_says(comparison: Comparison) ->
     models = {"sk_infinity": SkInfinity(), "constant": Constant(), "lstm": recurrent()}
     # In one batch as in the comparison: COBYLA amplifies the last digit.
     points = {name: answers(model, tasks, engine) for name, model in models.items()}
-    randoms = [answers(RandomPoint(seed=k), tasks, engine) for k in range(3)]
+    randoms = [random_points(task, 3, row) for row, task in enumerate(tasks)]
+    # The starts of different instances are independent, those of one differ.
+    assert len({tuple(point) for points in randoms for point in points}) == 12
     for row, task in enumerate(tasks):
         low, high = spectrum(task.hamiltonian)
 
@@ -214,19 +231,19 @@ def test_every_number_of_a_comparison_is_what_it_says(comparison: Comparison) ->
 
         for name in models:
             assert comparison.results[name].ratio[row] == pytest.approx(rated(points[name][row]), abs=1e-9)
-        mean = float(np.mean([rated(random[row]) for random in randoms]))
+        mean = float(np.mean([rated(random) for random in randoms[row]]))
         assert comparison.results["random"].ratio[row] == pytest.approx(mean, abs=1e-9)
-        starts = [found[row] for found in (*points.values(), *randoms)]
+        starts = [found[row] for found in points.values()] + list(randoms[row])
         best = max((high - local_optimum(engine, task, start)) / (high - low) for start in starts)
         assert comparison.optimum[row] == pytest.approx(best, abs=1e-6)
         target = high - (mean + 0.99 * (best - mean)) * (high - low)
 
         def until(point: np.ndarray, task: Task = task, target: float = target) -> int:
-            return evaluations_until(engine, task, point, target, cap=60, rhobeg=1.0)
+            return evaluations_until(engine, task, point, target, protocol=Protocol(reps=1, cap=60, rhobeg=1.0))
 
         for name, model in models.items():
             assert comparison.results[name].evaluations[row] == until(points[name][row]) + model.queries
-        counts = [until(random[row]) for random in randoms]
+        counts = [until(random) for random in randoms[row]]
         assert comparison.results["random"].evaluations[row] == np.median(counts)
 
 

@@ -344,12 +344,21 @@ def test_the_warning_points_at_the_users_line(corrected: MetaInitializer) -> Non
 def test_training_records_what_it_covers() -> None:
     meta = MetaInitializer(SkCorrection(width=4, layers=1))
     assert meta.coverage is None
-    report = meta.train(MaxCut(sizes=[4, 6]), reps=[2, 1, 2], steps=1, batch=2, rng=3, schedule=Schedule(instances=4))
+    schedule = Schedule(instances=20)
+    report = meta.train(MaxCut(sizes=[4, 6]), reps=[2, 1, 2], steps=1, batch=2, rng=3, schedule=schedule)
     assert isinstance(report, Report)
     assert len(report.losses) == 1
     assert meta.coverage == Coverage(reps=(1, 2), qubits=(4, 6), family="maxcut", order=2, fields=False)
     assert meta.provenance["seed"] == 3
     assert meta.provenance["steps"] == 1
+
+
+def test_an_untrained_model_says_so_and_covers_nothing() -> None:
+    proposal = MetaInitializer(SkCorrection(width=4, layers=1)).propose([PATH], reps=2)[0]
+    assert not proposal.covered
+    assert any("train" in note for note in proposal.notes)
+    formula = MetaInitializer(SkInfinity()).propose([PATH], reps=2)[0]
+    assert (formula.covered, formula.notes) == (True, ())
 
 
 def test_a_model_of_one_depth_needs_no_reps_to_train_and_others_do() -> None:

@@ -120,6 +120,15 @@ class RecordingEstimator(StatevectorEstimator):
         return super().run(self.sent[-1], precision=precision)
 
 
+class NumPyLike:
+    """The least of a solver that may be wrapped."""
+
+    ansatz = initial_point = None
+
+    def compute_minimum_eigenvalue(self, operator: SparsePauliOp, aux_operators: Any = None) -> Any:
+        return NumPyMinimumEigensolver().compute_minimum_eigenvalue(operator, aux_operators)
+
+
 def vqe_ansatz(operator: SparsePauliOp) -> QuantumCircuit:
     return qaoa_ansatz(operator, 2)
 
@@ -233,6 +242,21 @@ def test_every_operator_gets_its_own_point(kind: str, corrected: MetaInitializer
         visited.points.clear()
         wrapped.compute_minimum_eigenvalue(operator)
         np.testing.assert_array_equal(visited.points[0], corrected.initial_point(operator, reps=2))
+
+
+def test_an_initial_point_set_on_the_wrapped_solver_is_said_to_be_unused(corrected: MetaInitializer) -> None:
+    visited = Visited()
+    wrapped = corrected.wrap(SOLVERS["QAOA"](callback=visited))
+    with pytest.warns(UserWarning, match="the initial_point set here is not used"):
+        wrapped.initial_point = np.zeros(4)
+    wrapped.compute_minimum_eigenvalue(WEIGHTED)
+    np.testing.assert_array_equal(visited.points[0], corrected.initial_point(WEIGHTED, reps=2))
+
+
+def test_a_constant_operator_is_left_to_the_solver(corrected: MetaInitializer) -> None:
+    constant = SparsePauliOp("II", [2.0])
+    result = corrected.wrap(NumPyLike()).compute_minimum_eigenvalue(constant)
+    assert (result.eigenvalue, result.proposal) == (2.0, None)
 
 
 def test_a_wrapped_solver_can_be_copied(corrected: MetaInitializer) -> None:

@@ -365,7 +365,7 @@ def test_a_stopped_run_ends_at_the_best_point_it_measured(graph: Path, metainit:
     content = solved(metainit, graph, "--reps", 1, "--shots-per-eval", 256, "--shots", 2000, "--evaluations", 100)
     assert content["stopped"] == "the budget of 2000 shots"
     assert content["shots_spent"] == 7 * 256
-    assert content["expected_value_last"] >= content["expected_value_first"]
+    assert content["expected_value_best"] >= content["expected_value_first"]
 
 
 def test_queries_come_out_of_the_budget(graph: Path, metainit: Program) -> None:
@@ -403,7 +403,7 @@ def test_units_of_the_weights_change_neither_the_run_nor_the_verdict(metainit: P
     plain, huge = contents
     assert huge["value"] == plain["value"] * 2**20
     assert huge["bitstring"] == plain["bitstring"]
-    assert huge["expected_value_last"] == pytest.approx(plain["expected_value_last"] * 2**20)
+    assert huge["expected_value_best"] == pytest.approx(plain["expected_value_best"] * 2**20)
     assert huge["verdict"] == plain["verdict"]
 
 
