@@ -99,10 +99,10 @@ def qaoa_reps_of(circuit: QuantumCircuit, operator: SparsePauliOp) -> int | None
 def _layers(circuit: QuantumCircuit) -> list[tuple[tuple[object, ...], list[float]]]:
     """Return operations as comparable (structure, numbers) pairs, sorted by layer.
 
-    An operation joins the latest layer on its qubits if that is of its own kind (so that both commute), and comes after
-    it otherwise. Thus neither the order of commuting rotations matters nor that of operations on different qubits,
-    which every pass through Qiskit's circuit graph shuffles. Like rotations are added up and null ones left out, as the
-    operator's own terms are when it is merged.
+    An operation joins the latest layer on its qubits if both rotate about the same letter (so that they commute), and
+    comes after it otherwise. Thus neither the order of commuting rotations matters nor that of operations on different
+    qubits, which every pass through Qiskit's circuit graph shuffles. Like rotations are added up and null ones left
+    out, as the operator's own terms are when it is merged.
     """
     reached: dict[int, tuple[int, str]] = {}
     items: dict[tuple[object, ...], list[float]] = {}
@@ -119,7 +119,7 @@ def _layers(circuit: QuantumCircuit) -> list[tuple[tuple[object, ...], list[floa
             key = (kind, operation.qubits, operation.matrix.round(9).tobytes())
             numbers = []
         before = (reached.get(qubit, (0, "")) for qubit in operation.qubits)
-        layer = max((depth + (last != kind) for depth, last in before), default=0)
+        layer = max((depth + (last != kind or len(kind) > 1) for depth, last in before), default=0)
         reached.update(dict.fromkeys(operation.qubits, (layer, kind)))
         known = items.setdefault((layer, *key), [0.0] * len(numbers))
         items[(layer, *key)] = [a + b for a, b in zip(known, numbers, strict=True)]

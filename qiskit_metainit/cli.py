@@ -103,7 +103,7 @@ def show(rows: Sequence[Sequence[str]], title: str, *, header: bool = True, wrap
         title_justify="left",
         show_header=header,
         box=None if header else ROUNDED,  # without lines ten columns fit a terminal of 80
-        pad_edge=False,
+        pad_edge=not header,
     )
     for place, heading in enumerate(rows[0]):
         view.add_column(
@@ -131,8 +131,8 @@ def demo(
         console.print(heat.best_cut, "", markup=False, highlight=False, soft_wrap=True, sep="\n")
     console.print(
         f"MaxCut by QAOA with p = {demo.REPS}, COBYLA with rhobeg = {demo.RHOBEG} from every start. Energies are "
-        "expected cut weights. Points are judged by their exact, noiseless energy: 99% is of the way from the mean "
-        "random point to the best local optimum found; r = (E_max - E) / (E_max - E_min). Best cut: of all sampled "
+        "expected cut weights. Points are judged by their exact, noiseless energy. To 99%: circuit evaluations until a "
+        "point 99% of the way from the mean random point to the best local optimum found; r = (E_max - E) / (E_max - E_min). Best cut: of all sampled "
         "bitstrings.\n"
         f"Pictures and numbers: {output / 'demo.png'}, {output / 'demo.json'}",
         markup=False,

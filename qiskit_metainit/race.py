@@ -148,36 +148,26 @@ def race(
 
 def summary(problem: Problem, yardstick: Yardstick, entries: Sequence[Entry]) -> list[list[str]]:
     """Return header and rows, a row a start; several random runs are shown by their median."""
-    rows = [
-        [
-            "start",
-            "first energy",
-            "evaluations to 99%",
-            "shots to 99%",
-            "final r",
-            "best cut",
-        ]
-    ]
+    rows = [["start", "first energy", "to 99%", "reached", "shots to 99%", "final r", "best cut"]]
     groups: dict[str, list[Entry]] = {}
     for entry in entries:
         groups.setdefault(entry.start, []).append(entry)
     for start, group in groups.items():
-        several = len(group) > 1
-        arrived = f" ({sum(entry.arrival is not None for entry in group)} of {len(group)})" if several else ""
         first = np.median([_energy(yardstick, entry.ratios[0]) for entry in group])
         best = np.median([problem.value(entry.run.bitstring) for entry in group])
         rows.append(
             [
-                f"{start}, median of {len(group)}" if several else start,
+                start if len(group) == 1 else f"{start}, median",
                 f"{problem.value(float(first)):.2f}",
-                _median([entry.evaluations for entry in group], [_spent(entry) for entry in group]) + arrived,
+                _median([entry.evaluations for entry in group], [_spent(entry) for entry in group]),
+                f"{sum(entry.arrival is not None for entry in group)} of {len(group)}",
                 _median([entry.shots for entry in group], [int(entry.run.shots[-1]) for entry in group]),
                 f"{np.median([entry.final for entry in group]):.3f}",
                 f"{best:g}",
             ]
         )
     best_value = problem.value(_energy(yardstick, yardstick.best))
-    rows.append(["best point known", f"{best_value:.2f}", "", "", f"{yardstick.best:.3f}", ""])
+    rows.append(["best known", f"{best_value:.2f}", "", "", "", f"{yardstick.best:.3f}", ""])
     return rows
 
 

@@ -173,7 +173,10 @@ def test_the_same_circuit_in_other_words_is_recognised(name):
     circuit = qaoa_ansatz(operator, reps=2)
     wrapped = QuantumCircuit(operator.num_qubits)
     wrapped.append(circuit.to_instruction(), range(operator.num_qubits))
-    others = [wrapped, qaoa_ansatz(operator, reps=2, flatten=True)]
+    # Every pass through the circuit graph lists the gates of neighbouring layers mixed.
+    basis = ["h", "rx", "rz", "rzz", "rxx", "ry", "cx"]
+    reordered = [circuit.decompose("PauliEvolution"), transpile(circuit, basis_gates=basis, optimization_level=0)]
+    others = [wrapped, qaoa_ansatz(operator, reps=2, flatten=True), *reordered]
     if "cx" not in circuit.count_ops():
         others.append(qaoa_ansatz(operator, reps=2, flatten=False))
     for other in others:
@@ -191,6 +194,31 @@ def test_terms_in_another_order_or_split_are_recognised_from_the_merged_operator
     operator = SparsePauliOp(["IZZ", "ZZI", "IIZ"], [0.5, 0.7, 0.1])
     shuffled = SparsePauliOp(["IIZ", "IZZ", "ZZI"], [0.1, 0.5, 0.7])
     assert qaoa_reps_of(qaoa_ansatz(shuffled, reps=2), operator) == 2
+
+
+def test_terms_that_do_not_commute_are_not_recognised_in_another_order():
+    operator, swapped = SparsePauliOp(["IXZ", "XZI"]), SparsePauliOp(["XZI", "IXZ"])
+    assert qaoa_reps_of(qaoa_ansatz(operator, reps=2), operator) == 2
+    assert qaoa_reps_of(qaoa_ansatz(swapped, reps=2), operator) is None
+
+
+def test_a_ladder_in_another_order_is_another_circuit():
+    operator = SparsePauliOp("ZZZ")
+    for first, second in [((0, 1), (1, 2)), ((1, 2), (0, 1)), ((2, 1), (1, 0)), ((1, 0), (2, 1))]:
+        circuit = QuantumCircuit(3)
+        circuit.h(range(3))
+        circuit.cx(*first)
+        circuit.cx(*second)
+        circuit.rz(2 * Parameter("b"), second[1])
+        circuit.cx(*second)
+        circuit.cx(*first)
+        circuit.rx(2 * Parameter("a"), range(3))
+        same = np.isclose(
+            expectation_slow(circuit, SparsePauliOp("ZZZ"), [0.3, 0.7]),
+            expectation_slow(qaoa_ansatz(operator, reps=1), SparsePauliOp("ZZZ"), [0.3, 0.7]),
+        )
+        if not same:
+            assert qaoa_reps_of(circuit, operator) is None
 
 
 @pytest.mark.parametrize("name", OPERATORS)

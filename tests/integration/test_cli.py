@@ -460,19 +460,6 @@ def test_a_bad_option_ends_with_what_was_needed(
     assert "Traceback" not in err
 
 
-def test_traceback_shows_where_a_mistake_was_found(
-    graph: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    def fail(*_: Any, **__: Any) -> None:
-        raise ValueError("odd")
-
-    monkeypatch.setattr(cli, "app", fail)
-    monkeypatch.setattr(sys, "argv", ["metainit", "--traceback"])
-    with pytest.raises(ValueError, match="odd"):
-        cli.main()
-    assert "error: odd" in capsys.readouterr().err
-
-
 # The demonstration
 
 
