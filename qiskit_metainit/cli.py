@@ -132,8 +132,8 @@ def demo(
     console.print(
         f"MaxCut by QAOA with p = {demo.REPS}, COBYLA with rhobeg = {demo.RHOBEG} from every start. Energies are "
         "expected cut weights. Points are judged by their exact, noiseless energy. To 99%: circuit evaluations until a "
-        "point 99% of the way from the mean random point to the best local optimum found; r = (E_max - E) / (E_max - E_min). Best cut: of all sampled "
-        "bitstrings.\n"
+        "point 99% of the way from the mean random point to the best local optimum found. "
+        "r = (E_max - E) / (E_max - E_min). Best cut: of all sampled bitstrings.\n"
         f"Pictures and numbers: {output / 'demo.png'}, {output / 'demo.json'}",
         markup=False,
         highlight=False,
