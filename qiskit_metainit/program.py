@@ -17,7 +17,7 @@ from qiskit import QuantumCircuit
 from qiskit.quantum_info import SparsePauliOp
 
 from qiskit_metainit.problem import masks, walsh
-from qiskit_metainit.rotations import Angle, Fixed, Rotation, split
+from qiskit_metainit.rotations import Angle, Fixed, Rotation, in_layers, split
 
 Real = NDArray[np.float64]
 Complex = NDArray[np.complex128]
@@ -119,7 +119,7 @@ def compile_program(circuit: QuantumCircuit, hamiltonian: SparsePauliOp) -> Prog
         ValueError: if the circuit is not unitary or has angles that are not affine (see ``rotations.split``).
     """
     runs: list[_Run] = []
-    for operation in split(circuit):
+    for operation in in_layers(split(circuit)):
         _add(runs, operation, int(circuit.num_qubits))
     ops = tuple(op for run in runs for op in run.ops(int(circuit.num_qubits)))
     return Program(int(circuit.num_qubits), ops, compile_observable(hamiltonian))

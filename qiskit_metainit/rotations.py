@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -196,3 +197,49 @@ def _affine(expression: ParameterExpression, numbering: Mapping[Parameter, int])
             slopes.append((numbering[parameter], float(np.real(slope))))
     at_zero = expression.bind(dict.fromkeys(expression.parameters, 0.0))
     return Angle(tuple(sorted(slopes)), float(np.real(at_zero.numeric())))
+
+
+def in_layers(operations: Sequence[Rotation | Fixed]) -> list[Rotation | Fixed]:
+    """Return the same circuit in an order that does not depend on how commuting neighbours were listed.
+
+    Transpilers list the gates of neighbouring layers mixed. Here everything diagonal or a permutation comes as long as
+    any of it is ready, then one sweep of the rest, and so on.
+    """
+    ahead = [0] * len(operations)  # operations that still come first, a count a shared qubit
+    after: list[list[int]] = [[] for _ in operations]
+    last: dict[int, int] = {}
+    for index, operation in enumerate(operations):
+        for qubit in operation.qubits:
+            if qubit in last:
+                after[last[qubit]].append(index)
+                ahead[index] += 1
+            last[qubit] = index
+    phases: deque[int] = deque()
+    others: deque[int] = deque()
+    order: list[Rotation | Fixed] = []
+
+    def ready(index: int) -> None:
+        (phases if _is_phase(operations[index]) else others).append(index)
+
+    def emit(index: int) -> None:
+        order.append(operations[index])
+        for later in after[index]:
+            ahead[later] -= 1
+            if not ahead[later]:
+                ready(later)
+
+    for index, count in enumerate(ahead):
+        if not count:
+            ready(index)
+    while phases or others:
+        while phases:
+            emit(phases.popleft())
+        for _ in range(len(others)):
+            emit(others.popleft())
+    return order
+
+
+def _is_phase(operation: Rotation | Fixed) -> bool:
+    if isinstance(operation, Rotation):
+        return set(operation.letters) == {"Z"}
+    return bool(((np.abs(operation.matrix) > 1e-12).sum(axis=0) == 1).all())
