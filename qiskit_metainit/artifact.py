@@ -128,7 +128,7 @@ def write(artifact: Artifact, folder: Path) -> None:
         "features": features.SCHEMA,
         "weights": hashlib.sha256(weights).hexdigest(),
         "probes": _probe(artifact.model, _probe_reps(artifact)),
-        "training": {**artifact.training, "versions": versions()},
+        "training": {"versions": versions(), **artifact.training},
     }
     manifest["digest"] = _digest(manifest)
     folder.mkdir(parents=True, exist_ok=True)

@@ -157,8 +157,11 @@ def solve(
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object instead.")] = False,
 ) -> None:
     """Solve MaxCut on your own graph with QAOA on Aer, from a learned start."""
+    from qiskit_algorithms.utils import algorithm_globals
+
     from qiskit_metainit import solve
 
+    algorithm_globals.random_seed = seed  # SPSA draws its directions from there, and from nowhere else
     with progress_bar() as update:
         solution = solve.solve(
             graph,

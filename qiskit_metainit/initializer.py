@@ -27,6 +27,7 @@ from qiskit_metainit.models.sk_infinity import SkInfinity
 from qiskit_metainit.plugins import Kind, name_of
 from qiskit_metainit.problem import Family, Problem, as_pauli_sum
 from qiskit_metainit.proposal import CoverageError, CoverageWarning, Proposal
+from qiskit_metainit.provenance import versions
 from qiskit_metainit.rollout import normalised_cost, rollout
 from qiskit_metainit.task import Task
 from qiskit_metainit.training import MetaLoss, Report, Schedule
@@ -284,6 +285,7 @@ class MetaInitializer:
             "seed": seed,
             "schedule": vars(schedule or Schedule()),
             "seconds": round(report.seconds, 1),
+            "versions": versions(),
         }
         self._artifact = Artifact(self.model, self.name, coverage, record)
         return report

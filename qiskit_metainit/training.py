@@ -142,7 +142,7 @@ def train(
         "batch": batch,
         "model": type(model).__name__,
         "settings": dict(model.settings),
-        "family": dict(family.settings),
+        "family": [type(family).__name__, dict(family.settings)],
         "rng": rng.bit_generator.state,
         **vars(schedule),
     }

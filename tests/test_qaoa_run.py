@@ -109,6 +109,14 @@ def test_a_stopped_run_samples_its_best_point_within_the_budget(optimizer: str, 
     np.testing.assert_array_equal(run.point, run.points[np.argmin(run.energies)])
 
 
+def test_a_budget_that_just_pays_for_everything_stops_nothing() -> None:
+    enough = solve(Counting(), maxiter=12, shots=13 * SHOTS)
+    assert (enough.stopped, len(enough.energies), enough.shots_spent) == (None, 12, 13 * SHOTS)
+    short = solve(Counting(), maxiter=12, shots=13 * SHOTS - 1)
+    assert (len(short.energies), short.shots_spent) == (11, 12 * SHOTS)
+    assert short.stopped is not None
+
+
 def test_a_finished_run_ends_at_the_optimizers_answer() -> None:
     run = solve(Counting(), maxiter=25)
     assert exact(PROBLEM, run.point) < exact(PROBLEM, run.points[0]) - 0.3

@@ -340,6 +340,7 @@ def test_the_verdict_says_what_the_start_was(metainit: Program, tmp_path: Path) 
     content = solved(metainit, ring, "--reps", 11, "--evaluations", 30, "--shots-per-eval", 16)
     assert content["start"]["model"] == "sk_infinity"
     assert "reps=11 came; the formula stood in" in content["verdict"][1]
+    assert "formula" in solved(metainit, ring, *QUICK, "--initializer", "sk_infinity")["verdict"][1]
 
 
 @pytest.mark.parametrize("optimizer", OPTIMIZERS)
