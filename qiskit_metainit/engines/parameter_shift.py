@@ -31,7 +31,7 @@ class ParameterShift:
     """Any ``BaseEstimatorV2``, differentiated gate by gate with two shifts of pi/2.
 
     A QAOA angle drives many gates, so the two-term rule holds for a *gate's* angle only: the circuit is unrolled to
-    one parameter a rotation, every rotation is shifted (Mitarai et al. 2018, arXiv:1803.00745, Eq. 7; Schuld et al.
+    one parameter a rotation, every rotation is shifted (Mitarai et al. 2018, arXiv:1803.00745; Schuld et al.
     2019, arXiv:1811.11184) and the chain rule goes back to the circuit's parameters. One call is one job with one PUB
     a distinct task, all its points and shifts broadcast.
 

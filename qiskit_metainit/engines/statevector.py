@@ -22,7 +22,7 @@ from qiskit_metainit.task import Task
 class Statevector:
     """The exact engine: circuits are compiled once, and tasks of one skeleton run as one batch.
 
-    Gradients come from the adjoint method (Jones and Gacon 2020, arXiv:2009.02823, Algorithm 1): one backward sweep
+    Gradients come from the adjoint method (Jones and Gacon 2020, arXiv:2009.02823): one backward sweep
     whose memory does not grow with depth. Tasks of different sizes and circuits in one call are grouped.
 
     Args:

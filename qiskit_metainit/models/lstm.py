@@ -14,7 +14,7 @@ from qiskit_metainit.model import Model, State
 
 @final
 class Lstm(Model):
-    """``(h, theta)_(t+1) = LSTM(h_t, theta_t, y_t)`` from zeros (Verdon et al. 2019, arXiv:1907.05415, Eq. 7).
+    """``(h, theta)_(t+1) = LSTM(h_t, theta_t, y_t)`` from zeros (Verdon et al. 2019, arXiv:1907.05415, the recurrence).
 
     The cost y is normalised by the Hamiltonian's Pauli coefficients, as in the paper; raw costs would saturate the
     gates. Sees nothing of the instance but the costs it asks for, so its first proposal is a constant.

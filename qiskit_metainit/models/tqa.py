@@ -15,7 +15,7 @@ from qiskit_metainit.model import Model, State, needs_qaoa
 
 @final
 class Tqa(Model):
-    """Trotterised quantum annealing (Sack and Serbyn 2021, arXiv:2101.05742, Eq. 5), on H scaled to rms(w) = 1.
+    """Trotterised quantum annealing (Sack and Serbyn 2021, arXiv:2101.05742), on H scaled to rms(w) = 1.
 
     For layers at s = (l - 1/2)/p, l = 1 .. p: beta = (1 - s) dt and gamma = s dt for ``sum J ZZ``, which is
     gamma_C = 2 s dt for weights w = 2J. The paper takes s = l/p; the midpoint keeps the last layer's mixer.
