@@ -40,7 +40,7 @@ def weighted_sum(costs: Float[Tensor, "T B"]) -> Float[Tensor, ""]:
 
 
 def observed_improvement(costs: Float[Tensor, "T B"]) -> Float[Tensor, ""]:
-    """Return ``E sum_t min(y_t - min_(j<t) y_j, 0)`` with y_0 = 0 (Verdon et al. 2019, arXiv:1907.05415, the observed improvement)."""
+    """Return ``E sum_t min(y_t - min_(j<t) y_j, 0)`` with y_0 = 0 (Verdon et al. 2019, arXiv:1907.05415)."""
     before = torch.cat([torch.zeros_like(costs[:1]), costs[:-1]]).cummin(dim=0).values
     return torch.clamp(costs - before, max=0.0).sum(dim=0).mean()
 

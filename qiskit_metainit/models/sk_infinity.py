@@ -22,7 +22,7 @@ class SkInfinity(Model):
     """The strongest formula known: no query, any diagonal Hamiltonian, any depth.
 
     The angles maximise the energy at infinite size (Farhi et al. 2022, arXiv:1910.08187; Basso et al. 2022,
-    arXiv:2110.14206, the infinite-degree iteration) and were recomputed from that iteration. Rescaling: beta = beta_SK and
+    arXiv:2110.14206) and were recomputed from their iteration. Rescaling: beta = beta_SK and
     gamma_C = 2 gamma_SK arctan(1/sqrt(d - 1)) / rms(w) with the mean number d of terms a touched qubit (Wurtz and
     Love 2021 for the arctan, Sureshbabu et al. 2024 for rms(w)). Beyond the deepest tabulated p the schedule is
     stretched linearly in s = (l - 1/2)/p.
