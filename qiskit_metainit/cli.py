@@ -147,13 +147,14 @@ def solve(
     reps: Annotated[int, typer.Option(help="QAOA layers p.", min=1)] = 2,
     initializer: Annotated[str, typer.Option(help="A shipped initializer or an artifact's folder.")] = "qaoa",
     shots: Annotated[
-        int | None, typer.Option(help="The whole run's budget of shots; by default no limit.", min=1)
+        int | None, typer.Option(help="The whole run's budget, final sampling included; by default no limit.", min=1)
     ] = None,
     shots_per_eval: Annotated[int, typer.Option(help="Shots of every circuit evaluation.", min=1)] = 1024,
     evaluations: Annotated[int, typer.Option(help="The optimizer's most iterations.", min=1)] = 60,
     noise: Annotated[str | None, typer.Option(help="Simulate the noise of a fake backend, such as fake_fez.")] = None,
     optimizer: Annotated[Optimizer, typer.Option(help="Of qiskit-algorithms.")] = Optimizer.COBYLA,
     seed: Annotated[int, typer.Option(help="Of the shot noise.")] = 0,
+    compare: Annotated[bool, typer.Option(help="Compare with random starts afterwards, by exact simulation.")] = True,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object instead.")] = False,
 ) -> None:
     """Solve MaxCut on your own graph with QAOA on Aer, from a learned start."""
@@ -173,6 +174,7 @@ def solve(
             evaluations=evaluations,
             noise=noise,
             seed=seed,
+            compare=compare,
             progress=update,
         )
     if as_json:
@@ -212,7 +214,7 @@ def list_() -> None:
 @app.command()
 def train(
     model: Annotated[str, typer.Argument(help="A model with weights, such as lstm or sk_correction (metainit list).")],
-    output: Annotated[Path, typer.Option(help="Folder for the artifact, its checkpoint and its card.")],
+    output: Annotated[Path, typer.Option(help="Folder for the artifact, its checkpoint and its loss curve.")],
     reps: Annotated[str, typer.Option(help="QAOA layers: 2, 1,2,3 or 1-8.")] = "1",
     sizes: Annotated[str, typer.Option(help="Numbers of nodes: 7 or 6-9.")] = "6-9",
     graphs: Annotated[str, typer.Option(help="erdos_renyi, regular, complete, sparse.")] = "erdos_renyi",
@@ -233,26 +235,30 @@ def train(
     from qiskit_metainit.problems.maxcut import MaxCut
     from qiskit_metainit.training import Schedule
 
-    with progress_bar() as update:
-        meta, report = train_artifact(
-            model,
-            dict(_setting(item) for item in setting or []),
-            MaxCut(sizes=numbers(sizes), graphs=words(graphs), weights=words(weights)),
-            reps=numbers(reps),
-            loss=loss,
-            steps=steps,
-            batch=batch,
-            seed=seed,
-            schedule=Schedule(learning_rate=learning_rate, instances=instances),
-            folder=output,
-            progress=lambda step, value: update("training", step + 1, steps, f"loss {value:.4f}"),  # type: ignore[call-arg]
-        )
+    try:
+        with progress_bar() as update:
+            meta, report = train_artifact(
+                model,
+                dict(_setting(item) for item in setting or []),
+                MaxCut(sizes=numbers(sizes), graphs=words(graphs), weights=words(weights)),
+                reps=numbers(reps),
+                loss=loss,
+                steps=steps,
+                batch=batch,
+                seed=seed,
+                schedule=Schedule(learning_rate=learning_rate, instances=instances),
+                folder=output,
+                progress=lambda step, value: update("training", step + 1, steps, f"loss {value:.4f}"),  # type: ignore[call-arg]
+            )
+    except KeyboardInterrupt:
+        messages.print(f"Interrupted. The checkpoint is in {output}: repeat the command to go on.", markup=False)
+        raise typer.Exit(130) from None
     card.loss_curve(report, output / "loss.png")
     console.print(
         f"Trained {meta.name} for {steps} steps in {report.seconds:.0f} s"
         f"{f' (resumed at step {report.resumed_at})' if report.resumed_at else ''}; "
         f"mean loss of the last tenth {_tail(report.losses):.4f}. Saved in {output}. "
-        f"Next: metainit evaluate {output}",
+        f"Next: metainit evaluate {output} --reps {numbers(reps)[-1]}",
         markup=False,
         highlight=False,
         soft_wrap=True,
@@ -272,7 +278,7 @@ def evaluate(
     random_starts: Annotated[int, typer.Option(help="Random starts an instance.", min=1)] = 20,
     rhobeg: Annotated[float, typer.Option(help="COBYLA's first trust radius, radians at unit weights.")] = 1.0,
     seed: Annotated[int, typer.Option(help="Of the instances; far from any training seed.")] = 1_000_003,
-    zero_query: Annotated[bool, typer.Option("--points-only", help="Rate the points only, optimise nothing.")] = False,
+    zero_query: Annotated[bool, typer.Option("--points-only", help="Rate the points only: no runs from them.")] = False,
     json_file: Annotated[Path | None, typer.Option("--json", help="Write every number there.")] = None,
 ) -> None:
     """Compare initializers with every baseline on held-out MaxCut instances, paired."""
@@ -289,14 +295,16 @@ def evaluate(
         )
     title = f"{graphs} graphs, {weights} weights, {sizes} nodes, reps {reps}, seed {seed}"
     show(card.table(comparison, BASELINES), title, wrap=False)
-    console.print(
+    legend = (
         f"Closed: the share of the headroom over {comparison.strongest(BASELINES)}, the strongest formula here. Asks: "
-        "costs asked for first. To 99%: median circuit evaluations, those included, to 99% of the way to the best "
-        "optimum found. Reach: the share of runs that get there. 95%: bootstrap intervals over instances.",
-        markup=False,
-        highlight=False,
-        soft_wrap=True,
+        "costs asked for first. 95%: bootstrap intervals over instances."
     )
+    if not zero_query:
+        legend += (
+            " To 99%: median circuit evaluations, those asked for included, to 99% of the way to the best optimum "
+            "found. Reach: the share of runs that get there."
+        )
+    console.print(legend, markup=False, highlight=False, soft_wrap=True)
     if json_file is not None:
         comparison.write(json_file, title=title, family=dict(family.settings), instances=instances, seed=seed)
         console.print(f"Written: {json_file}", markup=False, highlight=False, soft_wrap=True)

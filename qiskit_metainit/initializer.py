@@ -195,10 +195,10 @@ class MetaInitializer:
             CoverageError: if strict, or if no formula serves the task.
         """
         what = f"{self.name!r} does not cover this task: {reason}"
-        if strict:
-            raise CoverageError(f"{what}. Leave strict out to start from a formula.")
         formula = SkInfinity()
         no_formula = formula.unsupported(task)
+        if strict and no_formula is None:
+            raise CoverageError(f"{what}. Leave strict out to start from a formula.")
         if no_formula is not None:
             raise CoverageError(
                 f"{what}; and no formula stands in: {no_formula}. Choose an artifact for this kind of task "
@@ -215,7 +215,8 @@ class MetaInitializer:
         """Return a minimum eigensolver that starts itself at the learned point, for any operator it is given.
 
         Args:
-            solver: QAOA, SamplingVQE or VQE of qiskit-algorithms or of qiskit-optimization; it is left unchanged.
+            solver: QAOA, SamplingVQE or VQE of qiskit-algorithms or of qiskit-optimization; it is left unchanged, and
+                its own initial_point is not used.
             problem: as in ``initial_point``.
 
         Raises:

@@ -63,6 +63,11 @@ def train_artifact(
     Returns:
         The initializer and the training's report.
     """
+    checkpoint = folder / "checkpoint.pt"
+    if (folder / "manifest.json").exists() and not checkpoint.exists():
+        raise ValueError(
+            f"A folder for a new artifact is needed, but {folder} holds a finished one. Choose another, or remove it."
+        )
     cls = plugins.load("models", model)
     try:
         with torch.random.fork_rng(devices=[]):  # torch draws initial weights from its global state only
@@ -71,7 +76,6 @@ def train_artifact(
     except TypeError as error:
         raise ValueError(f"The model {model!r} does not take these settings: {error}.") from error
     meta = MetaInitializer(network)
-    checkpoint = folder / "checkpoint.pt"
     report = meta.train(
         family,
         reps=reps,

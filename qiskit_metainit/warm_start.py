@@ -26,6 +26,12 @@ from qiskit_metainit.proposal import CoverageError, Proposal
 _FOR_THE_MEAN = "the point was learned for the mean energy, but the solver minimises another aggregation of the samples"
 
 
+_NOT_USED = (
+    "This solver starts itself at a proposed point, so the initial_point set here is not used. Set it on the solver "
+    "that is not wrapped."
+)
+
+
 class Proposer(Protocol):
     """What a solver needs of ``MetaInitializer``."""
 
@@ -56,10 +62,12 @@ class WarmStartedSolver(MinimumEigensolver):
     """QAOA, SamplingVQE or VQE with a starting point of its own for every operator.
 
     Works on a copy, so the user's solver keeps its ``initial_point``. Every other attribute is read from and written
-    to that copy, and results are passed through with the ``proposal`` added. Made by ``MetaInitializer.wrap``.
+    to that copy, but an ``initial_point`` is not used; results are passed through with the ``proposal`` added. Made by ``MetaInitializer.wrap``.
     """
 
     def __init__(self, meta: Proposer, solver: Any, *, problem: Problem | None = None) -> None:
+        if isinstance(solver, type):
+            raise TypeError(f"A solver is needed, but the class {solver.__name__} came. Construct it first.")
         for needed in ("ansatz", "initial_point", "compute_minimum_eigenvalue"):
             if not hasattr(solver, needed):
                 raise TypeError(
@@ -79,12 +87,7 @@ class WarmStartedSolver(MinimumEigensolver):
 
     def __setattr__(self, name: str, value: Any) -> None:
         if name == "initial_point" and value is not None:
-            warnings.warn(
-                "This solver starts itself at a proposed point, so the initial_point set here is not used. Set it on "
-                "the solver that is not wrapped.",
-                UserWarning,
-                stacklevel=2,
-            )
+            warnings.warn(_NOT_USED, UserWarning, stacklevel=2)
         setattr(self._solver, name, value)
 
     def supports_aux_operators(self) -> bool:
