@@ -61,8 +61,9 @@ class Proposer(Protocol):
 class WarmStartedSolver(MinimumEigensolver):
     """QAOA, SamplingVQE or VQE with a starting point of its own for every operator.
 
-    Works on a copy, so the user's solver keeps its ``initial_point``. Every other attribute is read from and written
-    to that copy, but an ``initial_point`` is not used; results are passed through with the ``proposal`` added. Made by ``MetaInitializer.wrap``.
+    Works on a copy, so the user's solver keeps its ``initial_point``, which is not used. Every other attribute is read
+    from and written to that copy; results are passed through with the ``proposal`` added. Made by
+    ``MetaInitializer.wrap``.
     """
 
     def __init__(self, meta: Proposer, solver: Any, *, problem: Problem | None = None) -> None:
