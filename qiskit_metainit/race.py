@@ -142,8 +142,15 @@ def race(
         )
         done += evaluations
         progress(stage, done, total)
+    judging = f"{stage}, exact energies"
+    progress(judging, 0, len(runs) + 1)
     yardstick = Yardstick.of(problem, reps, [run.proposal.point for _, run in runs] + [run.point for _, run in runs])
-    return yardstick, [_judged(yardstick, name, run) for name, run in runs]
+    entries = []
+    for name, run in runs:
+        progress(judging, len(entries) + 1, len(runs) + 1)
+        entries.append(_judged(yardstick, name, run))
+    progress(judging, len(runs) + 1, len(runs) + 1)
+    return yardstick, entries
 
 
 def summary(problem: Problem, yardstick: Yardstick, entries: Sequence[Entry]) -> list[list[str]]:
