@@ -114,6 +114,11 @@ def show(rows: Sequence[Sequence[str]], title: str, *, header: bool = True, wrap
     console.print(view)
 
 
+def say(text: str) -> None:
+    """Print a text as it is: wrapped between words on a terminal, line by line into a file or a pipe."""
+    console.print(text, markup=False, highlight=False, soft_wrap=not console.is_terminal)
+
+
 @app.command()
 def demo(
     initializer: Annotated[str, typer.Option(help="A shipped initializer or an artifact's folder.")] = "qaoa",
@@ -128,16 +133,13 @@ def demo(
         heats = demo.run(initializer, output, seed=seed, quick=quick, progress=update)
     for heat in heats:
         show(heat.table, heat.title)
-        console.print(heat.best_cut, "", markup=False, highlight=False, soft_wrap=True, sep="\n")
-    console.print(
+        say(heat.best_cut + "\n")
+    say(
         f"MaxCut by QAOA with p = {demo.REPS}, COBYLA with rhobeg = {demo.RHOBEG} from every start. Energies are "
         "expected cut weights. Points are judged by their exact, noiseless energy. To 99%: circuit evaluations until a "
         "point 99% of the way from the mean random point to the best local optimum found. "
         "r = (E_max - E) / (E_max - E_min). Best cut: of all sampled bitstrings.\n"
         f"Pictures and numbers: {output / 'demo.png'}, {output / 'demo.json'}",
-        markup=False,
-        highlight=False,
-        soft_wrap=True,
     )
 
 
@@ -191,7 +193,7 @@ def solve(
     ]
     show(rows, f"{graph.name}: {problem.num_qubits} nodes, p = {reps}", header=False)
     for sentence in solution.verdict:
-        console.print(f"- {sentence}", markup=False, highlight=False, soft_wrap=True)
+        say(f"- {sentence}")
 
 
 @app.command("list")
@@ -304,7 +306,7 @@ def evaluate(
             " To 99%: median circuit evaluations, those asked for included, to 99% of the way to the best optimum "
             "found. Reach: the share of runs that get there."
         )
-    console.print(legend, markup=False, highlight=False, soft_wrap=True)
+    say(legend)
     if json_file is not None:
         comparison.write(json_file, title=title, family=dict(family.settings), instances=instances, seed=seed)
         console.print(f"Written: {json_file}", markup=False, highlight=False, soft_wrap=True)

@@ -145,7 +145,7 @@ def race(
     judging = f"{stage}, exact energies"
     progress(judging, 0, len(runs) + 1)
     yardstick = Yardstick.of(problem, reps, [run.proposal.point for _, run in runs] + [run.point for _, run in runs])
-    entries = []
+    entries: list[Entry] = []
     for name, run in runs:
         progress(judging, len(entries) + 1, len(runs) + 1)
         entries.append(_judged(yardstick, name, run))
