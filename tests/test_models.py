@@ -151,7 +151,9 @@ def test_a_constant_by_hand():
 
 def test_the_tabulated_constant_serves_several_depths_and_is_near_the_published_point():
     rows = json.loads((files("qiskit_metainit.models") / "constant.json").read_text())["depths"]
-    assert rows["1"]["point"] == pytest.approx([0.295, -0.42], abs=0.07)  # METHODS.md: a grid search
+    assert rows["1"]["point"] == pytest.approx(
+        [0.295, -0.42], abs=0.07
+    )  # a grid search over the training graphs of Lin et al. 2025 gives about this
     items = [of_qaoa(graph_operator(PRISM), reps) for reps in (2, 1)]
     points = points_of(Constant(), *items)
     assert points[0] == pytest.approx(rows["2"]["point"])
