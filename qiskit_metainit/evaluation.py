@@ -219,8 +219,8 @@ def spectrum(operator: SparsePauliOp) -> tuple[float, float]:
 
 def random_points(task: Task, count: int, stream: int) -> Array:
     """Return (count, P) random points, radians: other draws for every stream, so that instances are independent."""
-    drawn = [RandomPoint(seed=stream * count + k) for k in range(count)]
-    return np.concatenate([answers(model, [task], Statevector()) for model in drawn])
+    engine = Statevector()
+    return np.concatenate([answers(RandomPoint(seed=stream * count + k), [task], engine) for k in range(count)])
 
 
 def ratio(values: Array, limits: Array) -> Array:

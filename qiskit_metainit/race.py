@@ -28,6 +28,8 @@ _BASELINE_DRAWS = 20  # random points whose mean is where "99% of the way" begin
 class Yardstick:
     """What points of one problem at one depth are judged by: exact, noiseless energies."""
 
+    engine: Statevector
+    """Exact; it has the landscape compiled."""
     task: Task
     """The landscape."""
     limits: tuple[float, float]
@@ -45,8 +47,7 @@ class Yardstick:
     def ratios(self, points: NDArray[np.float64]) -> NDArray[np.float64]:
         """Return (E,) r of (E, P) points."""
         # One by one: a batch of E states of many qubits would not fit.
-        engine = Statevector()
-        values = np.array([energies(engine, [self.task], point[None])[0] for point in points])
+        values = np.array([energies(self.engine, [self.task], point[None])[0] for point in points])
         return ratio(values, np.array([self.limits] * len(points)))
 
     @classmethod
@@ -59,7 +60,7 @@ class Yardstick:
         values = np.array([energies(engine, [task], point[None])[0] for point in draws])
         found = min(local_optimum(engine, task, point) for point in [*starts, *formulas, *draws])
         both = ratio(np.array([values.mean(), found]), np.array([limits, limits]))
-        return cls(task, limits, float(both[0]), float(both[1]))
+        return cls(engine, task, limits, float(both[0]), float(both[1]))
 
 
 @dataclass(frozen=True, eq=False)

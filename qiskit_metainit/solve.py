@@ -13,7 +13,7 @@ from qiskit.providers import BackendV2
 
 from qiskit_metainit.backends import fake_backend, noisy_simulator
 from qiskit_metainit.deployment import shot_sampler
-from qiskit_metainit.engines.statevector import Statevector, available_memory
+from qiskit_metainit.engines.statevector import available_memory
 from qiskit_metainit.evaluation import Protocol, evaluations_until, random_points
 from qiskit_metainit.initializer import MetaInitializer, named
 from qiskit_metainit.problem import Problem
@@ -134,11 +134,11 @@ def solve(
             progress=lambda count, _: progress("evaluations", count, max(planned, count)),
         )
     progress("evaluations", len(run.energies), len(run.energies))
-    compared = compare and problem.num_qubits <= COMPARED_QUBITS
-    if compared:
+    saving = _NOT_COMPARED
+    if compare and problem.num_qubits <= COMPARED_QUBITS:
         progress("comparing with random starts", 0, 1)
-    saving = _saving(problem, reps, run) if compared else _NOT_COMPARED
-    progress("comparing with random starts", 1, 1)
+        saving = _saving(problem, reps, run)
+        progress("comparing with random starts", 1, 1)
     verdict = _verdict(meta, problem, run, noise, saving)
     return Solution(problem, run, verdict)
 
@@ -169,10 +169,10 @@ def _saving(problem: Problem, reps: int, run: Run) -> str:
     yardstick = Yardstick.of(problem, reps, [run.proposal.point, run.point])
     low, high = yardstick.limits
     target = high - yardstick.target * (high - low)
-    engine, protocol = Statevector(), Protocol(reps=reps, cap=_CAP, rhobeg=0.5)
+    protocol = Protocol(reps=reps, cap=_CAP, rhobeg=0.5)
 
     def until(point: Any, queries: int) -> int:
-        return queries + evaluations_until(engine, yardstick.task, point, target, protocol=protocol)
+        return queries + evaluations_until(yardstick.engine, yardstick.task, point, target, protocol=protocol)
 
     # Another stream than the yardstick's: its own points have helped to set the target.
     random = [until(point, 0) for point in random_points(yardstick.task, _RANDOM_STARTS, 1_000)]
