@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Protocol, runtime_checkable
 
 import torch
@@ -82,10 +82,25 @@ def rows_by_task(tasks: Sequence[Task]) -> dict[Task, list[int]]:
 
 
 def attach_gradient(
-    points: Float[Tensor, "B P"], values: Float[Tensor, " B"], gradients: Float[Tensor, "B P"]
+    points: Float[Tensor, "B P"],
+    values: Float[Tensor, " B"],
+    gradients: Float[Tensor, "B P"],
+    again: Callable[[Tensor], Tensor] | None = None,
 ) -> Float[Tensor, " B"]:
-    """Return ``values`` as a function of ``points`` whose derivative is ``gradients``, for autograd."""
-    result: Tensor = _Measured.apply(points, values, gradients)  # type: ignore[no-untyped-call]
+    """Return ``values`` as a function of ``points`` whose derivative is ``gradients``, for autograd.
+
+    Args:
+        points: where the values were taken.
+        values: of the function.
+        gradients: of the function.
+        again: the function itself, differentiable by autograd, for engines of order 2: it is called where a
+            derivative of the gradient may be asked for (``create_graph=True``). Without it that is an error.
+    """
+    result: Tensor = (
+        _Measured.apply(points, values, gradients)  # type: ignore[no-untyped-call]
+        if again is None
+        else _Differentiable.apply(points, values, gradients, again)  # type: ignore[no-untyped-call]
+    )
     return result
 
 
@@ -100,3 +115,21 @@ class _Measured(torch.autograd.Function):
     def backward(ctx: Any, outer: Tensor) -> tuple[Tensor, None, None]:
         (gradients,) = ctx.saved_tensors
         return outer[:, None] * gradients, None, None
+
+
+class _Differentiable(torch.autograd.Function):
+    @staticmethod
+    def forward(
+        ctx: Any, points: Tensor, values: Tensor, gradients: Tensor, again: Callable[[Tensor], Tensor]
+    ) -> Tensor:
+        ctx.save_for_backward(points, gradients)
+        ctx.again = again
+        return values.clone()
+
+    @staticmethod
+    def backward(ctx: Any, outer: Tensor) -> tuple[Tensor, None, None, None]:
+        points, gradients = ctx.saved_tensors
+        if not torch.is_grad_enabled():  # nobody will differentiate again
+            return outer[:, None] * gradients, None, None, None
+        (gradient,) = torch.autograd.grad(ctx.again(points), points, outer, create_graph=True)
+        return gradient, None, None, None

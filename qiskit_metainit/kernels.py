@@ -1,60 +1,20 @@
-"""The op kinds of a program as torch kernels on a batch of states.
+"""The kernels of a program's ops, but for those in blocks.
 
-Shapes: B tasks, N = 2^Q amplitudes, m rotations, J parameters of an op. States are (S, B, N): S = 1 on the way forward,
-S = 2 on the way back, where the state and its adjoint travel together.
+B tasks, N amplitudes, J parameters of an op, F flips of a Hamiltonian.
 """
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
-from collections.abc import Hashable, Sequence
-from dataclasses import dataclass, fields
-from functools import lru_cache
-from itertools import pairwise
-from typing import Self
+from collections.abc import Hashable
+from dataclasses import dataclass
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from qiskit_metainit import program
-
-BLOCK = 5  # qubits a Kronecker block: 32 x 32 matrices keep the arithmetic ahead of the memory traffic
-
-_PAULI = {
-    "X": np.array([[0, 1], [1, 0]], dtype=np.complex128),
-    "Y": np.array([[0, -1j], [1j, 0]]),
-    "Z": np.array([[1, 0], [0, -1]], dtype=np.complex128),
-}
-
-
-@dataclass(frozen=True, eq=False)
-class Kernel(ABC):
-    """One op of B tasks. Tensors carry a leading B; every other field is the same for all of them."""
-
-    @property
-    def key(self) -> Hashable:
-        """What two tasks must share to be stacked."""
-        return (type(self).__name__, *(_static(getattr(self, field.name)) for field in fields(self)))
-
-    @classmethod
-    def stack(cls, kernels: Sequence[Self]) -> Self:
-        """Return one kernel of all the tasks."""
-        columns = {field.name: [getattr(kernel, field.name) for kernel in kernels] for field in fields(cls)}
-        return cls(**{name: torch.cat(c) if isinstance(c[0], Tensor) else c[0] for name, c in columns.items()})
-
-    @abstractmethod
-    def apply(self, states: Tensor, points: Tensor, *, inverse: bool = False) -> Tensor:
-        """Return U states, or U^-1 states; states (S, B, N), points (B, P)."""
-
-    def add_gradient(self, states: Tensor, points: Tensor, out: Tensor) -> None:  # noqa: B027 a fixed op has none
-        """Add the derivative of ``<H>`` by this op's parameters to out (B, P).
-
-        Args:
-            states: (2, B, N), the state after this op and H applied to the final state, carried back to here.
-            points: (B, P).
-            out: (B, P).
-        """
+from qiskit_metainit.block_kernels import HadamardKernel, ProductKernel
+from qiskit_metainit.kernel import Kernel, Prepared, Shared, Workspace, column_index, flipped, real_dot
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,98 +22,79 @@ class DiagonalKernel(Kernel):
     """``exp(-i (sum_j theta_j g_j + g))``."""
 
     parameters: tuple[int, ...]
-    generators: Tensor  # (B, J, N)
+    generators: Tensor  # (B, J, N), -i g_j: complex, since a product of a real and a complex tensor is slow
     constant: Tensor  # (B, N), or (B, 0) for none
 
-    def apply(self, states: Tensor, points: Tensor, *, inverse: bool = False) -> Tensor:
-        """See Kernel."""
-        if len(self.parameters) == 1:
-            phase = self.generators[:, 0] * points[:, self.parameters[0], None]
-        else:
-            phase = torch.einsum("bjn,bj->bn", self.generators, points[:, list(self.parameters)])
-        if self.constant.shape[1]:
-            phase = phase + self.constant
-        return states * torch.polar(torch.ones_like(phase), phase if inverse else -phase)
+    def prepare(self, points: Tensor, work: Workspace | None, slot: Hashable) -> Prepared:
+        """Return the (B, N) phases."""
+        shape = (self.generators.shape[0], self.generators.shape[2])
+        phase, cosine = (None if work is None else work.tensor(name, shape, points) for name in ("phase", "cosine"))
+        angle = -self.constant if self.constant.shape[1] else None
+        for place, parameter in enumerate(self.parameters):
+            minus = self.generators[:, place].imag
+            if angle is None:
+                angle = torch.mul(minus, points[:, parameter, None], out=phase)
+            else:
+                angle = torch.addcmul(angle, minus, points[:, parameter, None], out=phase)
+        assert angle is not None
+        real = torch.cos(angle, out=cosine)
+        factor = None if work is None else work.tensor((slot, "factor"), shape, self.generators)
+        return (torch.complex(real, torch.sin(angle, out=phase), out=factor),)  # torch.polar takes five times as long
 
-    def add_gradient(self, states: Tensor, points: Tensor, out: Tensor) -> None:
+    def apply(
+        self, states: Tensor, prepared: Prepared, *, inverse: bool = False, work: Workspace | None = None
+    ) -> Tensor:
         """See Kernel."""
-        overlap = (states[1].conj() * states[0]).imag
-        out[:, list(self.parameters)] += 2.0 * torch.einsum("bjn,bn->bj", self.generators, overlap)
+        (factor,) = prepared
+        if work is None:
+            return states * (factor.conj() if inverse else factor)
+        if inverse:
+            factor = torch.conj_physical(factor, out=factor)  # nobody needs it after the way back
+        return states.mul_(factor)
+
+    def add_gradient(self, pair: Tensor, prepared: Prepared, out: Tensor, work: Workspace) -> Tensor | None:
+        """See Kernel."""
+        spare = work.other(pair)
+        for place, parameter in enumerate(self.parameters):
+            weighted = torch.mul(pair[0], self.generators[:, place], out=spare[0])
+            out[:, parameter] += real_dot(pair[1], weighted, spare[1]).mul_(2.0)
+        return None
 
 
 @dataclass(frozen=True, eq=False)
-class _Rotating(Kernel):
+class FlipKernel(Kernel):
+    """``exp(-i angle/2 G)`` with ``(G psi)_i = weights_i psi_(i ^ flip)``."""
+
     parameters: tuple[int, ...]
-    slopes: Tensor  # (B, m, J)
-    constant: Tensor  # (B, m)
-
-    def angles(self, points: Tensor) -> Tensor:
-        """Return (B, m) radians."""
-        if len(self.parameters) == 1:
-            return self.slopes[:, :, 0] * points[:, self.parameters[0], None] + self.constant
-        return torch.einsum("bmj,bj->bm", self.slopes, points[:, list(self.parameters)]) + self.constant
-
-    def chain(self, by_angle: Tensor, out: Tensor) -> None:
-        """Add (B, m) derivatives by angle to out (B, P)."""
-        out[:, list(self.parameters)] += torch.einsum("bm,bmj->bj", by_angle, self.slopes)
-
-
-@dataclass(frozen=True, eq=False)
-class ProductKernel(_Rotating):
-    """One rotation on each of m qubits, applied as Kronecker blocks of up to ``BLOCK`` qubits."""
-
-    letters: str
-    qubits: tuple[int, ...]
-    num_qubits: int
-
-    def apply(self, states: Tensor, points: Tensor, *, inverse: bool = False) -> Tensor:
-        """See Kernel."""
-        angles = self.angles(points)
-        half = 0.5 * (-angles if inverse else angles)[:, :, None, None]
-        eye, letters = _one_qubit(self.letters, states.dtype, states.device)
-        factors = torch.cos(half) * eye - 1j * torch.sin(half) * letters  # (B, m, 2, 2)
-        for low, high, members in _blocks(self.qubits, self.num_qubits):
-            matrix = torch.ones(len(points), 1, 1, dtype=states.dtype, device=states.device)
-            for qubit in range(high - 1, low - 1, -1):
-                one = factors[:, members[qubit]] if qubit in members else eye.expand(len(points), 2, 2)
-                size = 2 * matrix.shape[1]
-                # A Kronecker product; einsum would take several times as long on matrices this small.
-                matrix = (matrix[:, :, None, :, None] * one[:, None, :, None, :]).reshape(-1, size, size)
-            states = _apply_block(states, matrix, low, high)
-        return states
-
-    def add_gradient(self, states: Tensor, points: Tensor, out: Tensor) -> None:
-        """See Kernel."""
-        by_angle = torch.zeros_like(self.constant)
-        for low, high, members in _blocks(self.qubits, self.num_qubits):
-            shape = (states.shape[1], -1, 1 << (high - low), 1 << low)
-            after, adjoint = states[0].reshape(shape), states[1].reshape(shape)
-            cross = torch.einsum("blir,bljr->bij", adjoint.conj(), after).flatten(1)
-            letters = "".join(self.letters[members[qubit]] for qubit in members)
-            embedded = _embedded(letters, tuple(q - low for q in members), high - low, states.dtype, states.device)
-            by_angle[:, list(members.values())] = (cross @ embedded.T).imag
-        self.chain(by_angle, out)
-
-
-@dataclass(frozen=True, eq=False)
-class PauliKernel(_Rotating):
-    """``exp(-i angle/2 P)`` of a product of Paulis."""
-
     flip: int
-    phases: Tensor  # (B, N)
+    partner: Shared | None
+    slopes: Tensor  # (B, J)
+    constant: Tensor  # (B, 1)
+    modulus: Tensor  # (B, N) or (B, 1): |weights|
+    direction: Tensor  # (B, N): -i weights / |weights|, 0 where the weight is
 
-    def apply(self, states: Tensor, points: Tensor, *, inverse: bool = False) -> Tensor:
+    def prepare(self, points: Tensor, work: Workspace | None, slot: Hashable) -> Prepared:
+        """Return the cosines (B, N) or (B, 1), and the direction times the sines (B, N)."""
+        columns = points.index_select(1, column_index(self.parameters, points.device))
+        angle = (self.slopes * columns).sum(dim=1, keepdim=True) + self.constant
+        half = 0.5 * angle * self.modulus
+        return torch.cos(half), torch.sin(half) * self.direction
+
+    def apply(
+        self, states: Tensor, prepared: Prepared, *, inverse: bool = False, work: Workspace | None = None
+    ) -> Tensor:
         """See Kernel."""
-        half = 0.5 * self.angles(points)
-        sine = torch.sin(half) if not inverse else -torch.sin(half)
-        return torch.cos(half) * states - 1j * sine * self._pauli(states)
+        moved = flipped(states, self.flip, self.partner) * prepared[1]
+        if work is None:
+            return states * prepared[0] + (-moved if inverse else moved)
+        return states.mul_(prepared[0]).add_(moved, alpha=-1 if inverse else 1)
 
-    def add_gradient(self, states: Tensor, points: Tensor, out: Tensor) -> None:
+    def add_gradient(self, pair: Tensor, prepared: Prepared, out: Tensor, work: Workspace) -> Tensor | None:
         """See Kernel."""
-        self.chain((states[1].conj() * self._pauli(states[:1])[0]).sum(dim=1, keepdim=True).imag, out)
-
-    def _pauli(self, states: Tensor) -> Tensor:
-        return self.phases * flipped(states, self.flip)
+        moved = flipped(pair, self.flip, self.partner)
+        overlap = real_dot(pair[1], moved[0] * (self.direction * self.modulus))
+        out.index_add_(1, column_index(self.parameters, out.device), overlap[:, None] * self.slopes)
+        return pair.mul_(prepared[0]).sub_(moved.mul_(prepared[1]))
 
 
 @dataclass(frozen=True, eq=False)
@@ -163,7 +104,9 @@ class MonomialKernel(Kernel):
     source: Tensor  # (B, N)
     phases: Tensor  # (B, N)
 
-    def apply(self, states: Tensor, points: Tensor, *, inverse: bool = False) -> Tensor:
+    def apply(
+        self, states: Tensor, prepared: Prepared, *, inverse: bool = False, work: Workspace | None = None
+    ) -> Tensor:
         """See Kernel."""
         index = self.source.expand(states.shape)
         if inverse:
@@ -178,90 +121,89 @@ class UnitaryKernel(Kernel):
     qubits: tuple[int, ...]
     matrix: Tensor  # (B, 2^k, 2^k)
 
-    def apply(self, states: Tensor, points: Tensor, *, inverse: bool = False) -> Tensor:
+    def apply(
+        self, states: Tensor, prepared: Prepared, *, inverse: bool = False, work: Workspace | None = None
+    ) -> Tensor:
         """See Kernel."""
         matrix = self.matrix.mH if inverse else self.matrix
         size = states.shape[-1].bit_length() - 1
         axes = [2 + size - 1 - qubit for qubit in reversed(self.qubits)]
-        tensor = states.reshape(*states.shape[:2], *(2,) * size).movedim(axes, list(range(2, 2 + len(axes))))
+        front = list(range(2, 2 + len(axes)))
+        tensor = states.reshape(*states.shape[:2], *(2,) * size).movedim(axes, front)
         moved = (matrix @ tensor.reshape(*states.shape[:2], matrix.shape[-1], -1)).reshape(tensor.shape)
-        return moved.movedim(list(range(2, 2 + len(axes))), axes).reshape(states.shape)
+        return moved.movedim(front, axes).reshape(states.shape)
 
 
-def kernel(op: program.Op, num_qubits: int, dtype: torch.dtype, device: str) -> Kernel:
-    """Return the kernel of one task's op (B = 1)."""
-    real = torch.float64 if dtype == torch.complex128 else torch.float32
+@dataclass(frozen=True, eq=False)
+class Observe(Kernel):
+    """The Hamiltonian, as one diagonal a flip mask."""
 
-    def number(array: np.ndarray) -> Tensor:
-        kind = dtype if np.iscomplexobj(array) else real
-        return torch.as_tensor(np.array(array), device=device).to(kind)[None]
+    flips: tuple[int, ...]
+    partners: tuple[Shared, ...]  # one a flip, or none in a register
+    diagonals: Tensor  # (B, F, N) complex
+
+    def apply(
+        self,
+        states: Tensor,
+        prepared: Prepared,
+        *,
+        inverse: bool = False,
+        work: Workspace | None = None,
+        out: Tensor | None = None,
+    ) -> Tensor:
+        """Return H states."""
+        moved = flipped(states, self.flips[0], self.partners[0] if self.partners else None)
+        total = torch.mul(self.diagonals[:, 0], moved, out=out)
+        for row, flip in enumerate(self.flips[1:], start=1):
+            moved = flipped(states, flip, self.partners[row] if self.partners else None)
+            total = torch.addcmul(total, self.diagonals[:, row], moved, out=out)
+        return total
+
+
+def kernel(op: program.Op, num_qubits: int, dtype: torch.dtype, device: str, known: dict[int, Tensor]) -> Kernel:
+    """Return the kernel of one task's op (B = 1); ``known`` tensors, by the id of their array, are shared."""
+
+    def number(array: np.ndarray | float) -> Tensor:
+        return _number(array, dtype, device)
 
     match op:
         case program.Diagonal():
             constant = number(op.constant if op.constant is not None else np.zeros(0))
-            return DiagonalKernel(op.parameters, number(op.generators), constant)
+            if id(op.generators) not in known:
+                known[id(op.generators)] = _imaginary(-op.generators, dtype, device)
+            return DiagonalKernel(op.parameters, known[id(op.generators)], constant)
+        case program.Hadamard():
+            return HadamardKernel(op.mask, num_qubits, number(np.zeros(0)))
         case program.Product():
-            angle = (op.parameters, number(op.slopes), number(op.constant))
-            return ProductKernel(*angle, op.letters, op.qubits, num_qubits)
-        case program.PauliRotation():
-            angle = (op.parameters, number(op.slopes), number(op.constant))
-            return PauliKernel(*angle, op.flip, number(op.phases))
+            angles = number(op.slopes), number(op.constant)
+            return ProductKernel(op.parameters, op.letters, op.qubits, num_qubits, *angles)
+        case program.Flip():
+            modulus = np.abs(op.weights)
+            direction = np.divide(-1j * op.weights, modulus, out=np.zeros_like(op.weights), where=modulus > 0)
+            if np.allclose(modulus, modulus[:1], rtol=1e-12, atol=0.0):
+                modulus = modulus[:1]
+            angle = number(op.slopes), number(np.array([op.constant]))
+            partner = None if op.partner is None else Shared(torch.as_tensor(op.partner, device=device))
+            return FlipKernel(op.parameters, op.flip, partner, *angle, number(modulus), number(direction))
         case program.Monomial():
             return MonomialKernel(torch.as_tensor(op.source, device=device)[None], number(op.phases))
         case program.Unitary():
             return UnitaryKernel(op.qubits, number(op.matrix))
 
 
-def flipped(states: Tensor, mask: int) -> Tensor:
-    """Return states[..., i ^ mask]."""
-    if not mask:
-        return states
-    size = states.shape[-1].bit_length() - 1
-    axes = [states.ndim - 1 + size - 1 - qubit for qubit in range(size) if mask >> qubit & 1]
-    return states.reshape(*states.shape[:-1], *(2,) * size).flip(axes).reshape(states.shape)
+def observe(observable: program.Observable, dtype: torch.dtype, device: str) -> Observe:
+    """Return the kernel of one task's Hamiltonian (B = 1)."""
+    places = () if observable.partners is None else tuple(observable.partners)
+    partners = tuple(Shared(torch.as_tensor(place, device=device)) for place in places)
+    return Observe(observable.flips, partners, _number(observable.diagonals, dtype, device).to(dtype))
 
 
-def _apply_block(states: Tensor, matrix: Tensor, low: int, high: int) -> Tensor:
-    """Apply (B, K, K) to qubits low..high-1 of (S, B, N)."""
-    view = states.reshape(*states.shape[:2], -1, 1 << (high - low), 1 << low)
-    if low == 0:
-        result = view[..., 0] @ matrix.mT
-    elif view.shape[2] == 1:
-        result = matrix @ view[:, :, 0]
-    else:
-        result = torch.einsum("bij,sbljr->sblir", matrix, view)
-    return result.reshape(states.shape)
+def _imaginary(array: np.ndarray, dtype: torch.dtype, device: str) -> Tensor:
+    result = torch.zeros(1, *array.shape, dtype=dtype, device=device)
+    result.imag.copy_(torch.from_numpy(array))
+    return result
 
 
-@lru_cache(maxsize=256)
-def _blocks(qubits: tuple[int, ...], size: int) -> list[tuple[int, int, dict[int, int]]]:
-    """Return (low, high, {qubit: place in the op}) of blocks of near equal width that cover every rotated qubit."""
-    count = -(-size // BLOCK)
-    edges = [size * i // count for i in range(count + 1)]
-    spans = []
-    for low, high in pairwise(edges):
-        members = {qubit: place for place, qubit in enumerate(qubits) if low <= qubit < high}
-        if members:
-            spans.append((low, high, members))
-    return spans
-
-
-@lru_cache(maxsize=256)
-def _one_qubit(letters: str, dtype: torch.dtype, device: torch.device) -> tuple[Tensor, Tensor]:
-    """Return the (2, 2) identity and the (m, 2, 2) Paulis."""
-    paulis = np.stack([_PAULI[letter] for letter in letters])
-    return torch.eye(2, dtype=dtype, device=device), torch.as_tensor(paulis, device=device).to(dtype)
-
-
-@lru_cache(maxsize=256)
-def _embedded(letters: str, places: tuple[int, ...], width: int, dtype: torch.dtype, device: torch.device) -> Tensor:
-    """Return (m, 4^width): each Pauli on its place of a block, flattened."""
-    rows = [
-        np.kron(np.kron(np.eye(1 << (width - 1 - place)), _PAULI[letter]), np.eye(1 << place))
-        for letter, place in zip(letters, places, strict=True)
-    ]
-    return torch.as_tensor(np.stack(rows).reshape(len(rows), -1), device=device).to(dtype)
-
-
-def _static(value: object) -> Hashable:
-    return tuple(value.shape[1:]) if isinstance(value, Tensor) else value
+def _number(array: np.ndarray | float, dtype: torch.dtype, device: str) -> Tensor:
+    kind = dtype if np.iscomplexobj(array) else dtype.to_real()
+    return torch.as_tensor(np.array(array), device=device).to(kind)[None]

@@ -26,6 +26,7 @@ from qiskit.circuit.library import (
     UGate,
 )
 from qiskit.quantum_info import SparsePauliOp
+from qiskit.synthesis import LieTrotter, SuzukiTrotter
 
 # A letter a qubit, in the order of the gate's own qubit arguments. A phase gate is RZ up to a global phase. Gates are
 # known by class: anybody may name a circuit of theirs "p".
@@ -56,6 +57,13 @@ class Angle:
     def times(self, factor: float) -> Angle:
         """Return the angle multiplied by a number."""
         return Angle(tuple((index, slope * factor) for index, slope in self.slopes), self.constant * factor)
+
+    def plus(self, other: Angle) -> Angle:
+        """Return the sum of two angles."""
+        slopes = dict(self.slopes)
+        for index, slope in other.slopes:
+            slopes[index] = slopes.get(index, 0.0) + slope
+        return Angle(tuple(sorted(pair for pair in slopes.items() if pair[1])), self.constant + other.constant)
 
 
 @dataclass(frozen=True)
@@ -128,6 +136,9 @@ def _walk(
             time = _angle(operation.time, numbering, known)
             for support, coefficient in terms:
                 yield Rotation("Z" * len(support), tuple(qubits[i] for i in support), time.times(2.0 * coefficient))
+        elif isinstance(operation, PauliEvolutionGate) and (factors := _product_formula(operation)) is not None:
+            for letters, places, angle in factors:
+                yield Rotation(letters, tuple(qubits[i] for i in places), _angle(angle, numbering, known))
         elif _has_matrix(operation) and operation.num_qubits <= _LARGEST_MATRIX:
             yield Fixed(operation, np.asarray(operation.to_matrix(), dtype=np.complex128), qubits)
         elif getattr(operation, "definition", None) is not None:
@@ -163,6 +174,16 @@ def _diagonal_terms(gate: PauliEvolutionGate) -> list[tuple[tuple[int, ...], flo
         for z, coefficient in zip(operator.paulis.z, operator.coeffs, strict=True)
         if z.any()
     ]
+
+
+def _product_formula(
+    gate: PauliEvolutionGate,
+) -> list[tuple[str, Sequence[int], ParameterExpression | float]] | None:
+    """Return (letters, qubits, angle) of the rotations that the gate's synthesis makes, in its order, if it tells."""
+    if not isinstance(gate.synthesis, LieTrotter | SuzukiTrotter):
+        return None
+    factors = [factor for factor in gate.synthesis.expand(gate) if factor[0]]
+    return factors if all(set(letters) <= set("XYZ") for letters, _, _ in factors) else None
 
 
 def _angle(

@@ -4,21 +4,16 @@ import itertools
 
 import numpy as np
 import pytest
-from oracles import assert_same_state, random_circuit, random_operator, state_slow
+from oracles import assert_same_state, expectation_slow, random_circuit, random_operator, state_slow
 from qiskit import QuantumCircuit, transpile
 from qiskit.circuit import Parameter, ParameterVector
-from qiskit.circuit.library import efficient_su2, qaoa_ansatz
+from qiskit.circuit.library import PauliEvolutionGate, efficient_su2, qaoa_ansatz
 from qiskit.quantum_info import SparsePauliOp
 
-from qiskit_metainit.program import (
-    Diagonal,
-    Monomial,
-    PauliRotation,
-    Product,
-    Unitary,
-    compile_observable,
-    compile_program,
-)
+from qiskit_metainit.compiler import Plan, compile_observable
+from qiskit_metainit.program import Diagonal, Flip, Hadamard, Monomial, Product, Unitary
+from qiskit_metainit.runs import Space
+from qiskit_metainit.symmetry import PauliSum
 
 PAULIS = {"X": np.array([[0, 1], [1, 0]]), "Y": np.array([[0, -1j], [1j, 0]]), "Z": np.diag([1, -1]), "I": np.eye(2)}
 
@@ -34,31 +29,39 @@ def rotated(matrix, angle):
     return np.cos(angle / 2) * np.eye(len(matrix)) - 1j * np.sin(angle / 2) * matrix
 
 
-def matrix_of(op, size, point):
+def matrix_of(op, num_qubits, size, point):
     """The definition of each op, as its docstring gives it."""
-    indices = np.arange(2**size)
+    indices = np.arange(size)
+    matrix = np.zeros((size, size), dtype=complex)
     match op:
         case Diagonal():
             phase = sum(point[j] * g for j, g in zip(op.parameters, op.generators, strict=True))
             phase = phase + (0 if op.constant is None else op.constant)
-            return np.diag(np.exp(-1j * phase * np.ones(2**size)))
+            return np.diag(np.exp(-1j * phase * np.ones(size)))
+        case Hadamard():
+            matrix = np.eye(1)
+            for qubit in reversed(range(num_qubits)):
+                matrix = np.kron(
+                    matrix, (PAULIS["X"] + PAULIS["Z"]) / np.sqrt(2) if op.mask >> qubit & 1 else np.eye(2)
+                )
+            return matrix
         case Product():
             angles = op.slopes @ point[list(op.parameters)] + op.constant
-            result = np.eye(2**size)
-            for letter, qubit, angle in zip(op.letters, op.qubits, angles, strict=True):
-                result = rotated(pauli(letter, (qubit,), size), angle) @ result
-            return result
-        case PauliRotation():
-            (angle,) = op.slopes @ point[list(op.parameters)] + op.constant
-            matrix = np.zeros((2**size, 2**size), dtype=complex)
-            matrix[indices, indices ^ op.flip] = op.phases
-            return rotated(matrix, angle)
+            matrix = np.eye(size)
+            for word, row in zip(op.letters, angles, strict=True):
+                for letter, qubit, angle in zip(word, op.qubits, row, strict=True):
+                    if letter != "I":
+                        matrix = rotated(pauli(letter, (qubit,), num_qubits), angle) @ matrix
+            return matrix
+        case Flip():
+            angle = op.slopes @ point[list(op.parameters)] + op.constant
+            matrix[indices, indices ^ op.flip if op.partner is None else op.partner] = op.weights
+            energies, vectors = np.linalg.eigh(matrix)
+            return vectors @ np.diag(np.exp(-0.5j * angle * energies)) @ vectors.conj().T
         case Monomial():
-            matrix = np.zeros((2**size, 2**size), dtype=complex)
             matrix[indices, op.source] = op.phases
             return matrix
         case Unitary():
-            matrix = np.zeros((2**size, 2**size), dtype=complex)
             for column in indices:
                 for row in range(len(op.matrix)):
                     rest = column & ~sum(1 << q for q in op.qubits)
@@ -69,16 +72,38 @@ def matrix_of(op, size, point):
 
 
 def state_of(program, point):
-    state = np.eye(2**program.num_qubits, dtype=complex)[0]
+    state = program.initial
     for op in program.ops:
-        state = matrix_of(op, program.num_qubits, np.asarray(point)) @ state
+        state = matrix_of(op, program.num_qubits, state.size, np.asarray(point)) @ state
     return state
 
 
+def expectation_of(program, point):
+    state = state_of(program, point)
+    indices = np.arange(state.size)
+    total = np.zeros_like(state)
+    observable = program.observable
+    for row, flip in enumerate(observable.flips):
+        moved = indices ^ flip if observable.partners is None else observable.partners[row]
+        total += observable.diagonals[row] * state[moved]
+    return float(np.vdot(state, total).real)
+
+
+def compiled(circuit):
+    """Return the program of the whole register."""
+    plan = Plan.of(circuit, SparsePauliOp("Z" * circuit.num_qubits), taper=False)
+    return plan.program(sector=False)
+
+
 def check(circuit, rng):
+    """Check the state in the whole register, and what a random Hamiltonian sees of the smallest program."""
     point = rng.uniform(-3, 3, circuit.num_parameters)
-    program = compile_program(circuit, SparsePauliOp("Z" * circuit.num_qubits))
+    program = compiled(circuit)
     assert_same_state(state_of(program, point), state_slow(circuit, point))
+    operator = random_operator(rng, circuit.num_qubits, 12)
+    smallest = Plan.of(circuit, operator).program()
+    assert smallest.initial.size <= program.initial.size
+    assert expectation_of(smallest, point) == pytest.approx(expectation_slow(circuit, operator, point), abs=1e-9)
     return program
 
 
@@ -117,7 +142,7 @@ def test_a_circuit_and_its_inverse_give_back_the_start(trial, rng):
     # Evolutions first go to their product formulas: Qiskit inverts the exponential, not the formula's order.
     circuit = random_circuit(rng, qubits=4, gates=10).decompose(["PauliEvolution", "nested*"], reps=4)
     there_and_back = circuit.compose(circuit.inverse())
-    program = compile_program(there_and_back, SparsePauliOp("ZZZZ"))
+    program = compiled(there_and_back)
     state = state_of(program, rng.uniform(-3, 3, circuit.num_parameters))
     assert abs(state[0]) == pytest.approx(1.0, abs=1e-10)
 
@@ -128,7 +153,7 @@ def test_a_circuit_and_its_inverse_give_back_the_start(trial, rng):
 @pytest.mark.parametrize("letters", ["IXYZ", "IZ", "XY"])
 def test_an_observable_is_the_operator(letters, rng):
     operator = random_operator(rng, qubits=4, terms=12, letters=letters)
-    observable = compile_observable(operator)
+    observable = compile_observable(PauliSum.of(operator), Space(4, None))
     indices = np.arange(16)
     matrix = np.zeros((16, 16), dtype=complex)
     for flip, diagonal in zip(observable.flips, observable.diagonals, strict=True):
@@ -138,21 +163,13 @@ def test_an_observable_is_the_operator(letters, rng):
 
 
 def test_a_diagonal_observable_is_one_real_diagonal():
-    observable = compile_observable(SparsePauliOp(["ZZI", "IIZ", "III"], [1.0, 2.0, 3.0]))
+    observable = compile_observable(PauliSum.of(SparsePauliOp(["ZZI", "IIZ", "III"], [1.0, 2.0, 3.0])), Space(3, None))
     assert observable.flips == (0,)
     assert observable.diagonals.dtype == np.float64
     assert observable.diagonals.tolist() == [[6.0, 2.0, 4.0, 0.0, 4.0, 0.0, 6.0, 2.0]]
 
 
 # few ops
-
-
-def ops_after_hadamards(program):
-    """Drop the fixed start, which an engine runs once."""
-    kept = list(program.ops)
-    while isinstance(kept[0], Unitary | Monomial) or not kept[0].parameters:
-        kept.pop(0)
-    return [type(op) for op in kept]
 
 
 HIGH_ORDER = {
@@ -183,9 +200,9 @@ def ladder_circuit(operator, reps):
 
 @pytest.mark.parametrize("reps", [1, 2, 5])
 @pytest.mark.parametrize("name", HIGH_ORDER)
-def test_a_qaoa_layer_is_one_diagonal_and_one_product(name, reps, rng):
+def test_a_qaoa_layer_is_two_diagonals(name, reps, rng):
     program = check(qaoa_ansatz(HIGH_ORDER[name], reps=reps), rng)
-    assert ops_after_hadamards(program) == [Diagonal, Product] * reps
+    assert kinds(program) == [Diagonal, Hadamard, Diagonal, Hadamard] * reps
 
 
 @pytest.mark.parametrize("reps", [1, 2, 5])
@@ -193,16 +210,17 @@ def test_a_qaoa_layer_is_one_diagonal_and_one_product(name, reps, rng):
 def test_cnot_ladders_vanish(name, reps, rng):
     # Also in the first layer, where there is no diagonal op yet to move the rotation into.
     program = check(ladder_circuit(HIGH_ORDER[name], reps), rng)
-    assert ops_after_hadamards(program) == [Diagonal, Product] * reps
-    assert not {Monomial, PauliRotation} & set(kinds(program))
+    assert kinds(program) == [Diagonal, Hadamard, Diagonal, Hadamard] * reps
 
 
 @pytest.mark.parametrize("name", HIGH_ORDER)
 def test_a_ladder_compiles_to_the_same_generator_as_the_rotation(name):
     operator = HIGH_ORDER[name]
-    direct = compile_program(qaoa_ansatz(operator, reps=1), operator)
-    ladders = compile_program(ladder_circuit(operator, 1), operator)
-    (one,), (other,) = ([op for op in program.ops if isinstance(op, Diagonal)] for program in (direct, ladders))
+    direct = compiled(qaoa_ansatz(operator, reps=1))
+    ladders = compiled(ladder_circuit(operator, 1))
+    one, other = direct.ops[0], ladders.ops[0]
+    assert isinstance(one, Diagonal)
+    assert isinstance(other, Diagonal)
     assert one.parameters == other.parameters == (1,)
     assert np.allclose(one.generators, other.generators, atol=1e-12)
     assert np.allclose(one.generators[0], np.diag(operator.to_matrix()).real, atol=1e-12)
@@ -226,8 +244,8 @@ def test_a_ladder_right_after_hadamards_leaves_no_permutation(rng):
         circuit.cx(qubit, qubit + 1)
     circuit.rx(a, range(4))
     program = check(circuit, rng)
-    assert kinds(program) == [Unitary] * 4 + [Diagonal, Product]
-    assert np.allclose(program.ops[4].generators[0], np.diag(SparsePauliOp("ZZZZ").to_matrix()).real)
+    assert kinds(program) == [Diagonal, Hadamard, Diagonal, Hadamard]
+    assert np.allclose(program.ops[0].generators[0], np.diag(SparsePauliOp("ZZZZ").to_matrix()).real)
 
 
 def test_nothing_slips_past_a_ladder_that_is_gone(rng):
@@ -257,14 +275,13 @@ def test_a_ladder_that_is_not_undone_stays(rng):
 
 def test_fields_join_the_diagonal_of_their_layer(rng):
     operator = SparsePauliOp(["ZZII", "IIZZ", "ZIII", "IIIZ"], [1.0, 2.0, 0.3, -0.7])
-    assert ops_after_hadamards(check(qaoa_ansatz(operator, reps=2), rng)) == [Diagonal, Product] * 2
+    assert kinds(check(qaoa_ansatz(operator, reps=2), rng)) == [Diagonal, Hadamard, Diagonal, Hadamard] * 2
 
 
 def test_z_rotations_that_share_nothing_are_a_product_and_take_no_diagonal(rng):
     program = check(efficient_su2(4, reps=3), rng)
-    assert kinds(program) == [Product, Product, Monomial] * 3 + [Product, Product]
-    assert program.ops[0].letters == "YYYY"
-    assert program.ops[1].letters == "ZZZZ"
+    assert kinds(program) == [Product, Monomial] * 3 + [Product]
+    assert program.ops[0].letters == ("YYYY", "ZZZZ")
 
 
 def test_a_chain_of_permutations_is_one_op(rng):
@@ -290,7 +307,78 @@ def test_rotations_of_one_layer_merge_in_any_order(rng):
     circuit.rzz(a, 0, 1)  # commutes with the rotation of qubit 2, so it joins the diagonal in front of it
     circuit.p(a, 1)
     circuit.rx(a, [0, 1])
-    assert kinds(check(circuit, rng)) == [Product, Diagonal, Product]
+    assert kinds(check(circuit, rng)) == [Diagonal, Hadamard, Diagonal, Hadamard]
+
+
+# smaller states
+
+
+def smallest(circuit, operator):
+    return Plan.of(circuit, operator).program()
+
+
+@pytest.mark.parametrize(
+    ("labels", "qubits"),
+    [
+        (["IIZZ", "IZZI", "ZZII"], 3),
+        (["IIZZ", "ZZII"], 2),
+        (["IIZZ", "IZZI"], 2),  # the qubit without a term is a component of its own
+        (["IIZZ", "IIIZ", "ZZII"], 3),
+        (["ZZZI", "IZZZ"], 2),
+        (["ZZZI", "IIIZ", "IIZI", "IZII", "ZIII"], 4),
+    ],
+)
+def test_every_flip_that_a_hamiltonian_does_not_see_takes_a_qubit_away(labels, qubits, rng):
+    operator = SparsePauliOp(labels, rng.normal(size=len(labels)))
+    circuit = qaoa_ansatz(operator, reps=2)
+    program = smallest(circuit, operator)
+    assert program.num_qubits == qubits
+    assert program.initial.size == 2**qubits
+    point = rng.uniform(-3, 3, 4)
+    assert expectation_of(program, point) == pytest.approx(expectation_slow(circuit, operator, point), abs=1e-10)
+
+
+def test_a_start_that_is_not_symmetric_keeps_its_qubits(rng):
+    operator = SparsePauliOp(["IZZ", "ZZI"])
+    circuit = QuantumCircuit(3)
+    circuit.ry(0.3, 1)
+    circuit.compose(qaoa_ansatz(operator, reps=1), inplace=True)
+    assert smallest(circuit, operator).num_qubits == 3
+
+
+def test_a_gate_in_between_keeps_all_qubits(rng):
+    operator = SparsePauliOp(["IZZ", "ZZI"])
+    circuit = qaoa_ansatz(operator, reps=1).decompose()
+    circuit.s(0)
+    circuit.rx(Parameter("z"), 0)
+    program = smallest(circuit, operator)
+    assert program.num_qubits == 3
+
+
+def test_hops_of_one_particle_stay_among_its_places(rng):
+    circuit = QuantumCircuit(5)
+    circuit.x(2)
+    for qubit in range(4):
+        hop = SparsePauliOp.from_sparse_list([("XX", [qubit, qubit + 1], 0.5), ("YY", [qubit, qubit + 1], 0.5)], 5)
+        circuit.append(PauliEvolutionGate(hop, time=Parameter(f"t{qubit}")), range(5))
+        circuit.rz(Parameter(f"z{qubit}"), qubit)
+    operator = random_operator(rng, 5, 30)
+    program = smallest(circuit, operator)
+    assert program.num_qubits == 0
+    assert program.initial.size == 5
+    assert set(kinds(program)) == {Diagonal, Flip}
+    check(circuit, rng)
+
+
+def test_rotations_of_one_flip_and_one_angle_are_one_op(rng):
+    circuit = QuantumCircuit(2)
+    circuit.ry(0.3, [0, 1])
+    a = Parameter("a")
+    circuit.rxx(a, 0, 1)
+    circuit.ryy(2 * a, 0, 1)
+    assert kinds(check(circuit, rng)) == [Flip]
+    circuit.rxx(a + 0.1, 0, 1)  # not a multiple of the others' angle
+    assert kinds(check(circuit, rng)) == [Flip] * 2
 
 
 def test_rotations_on_the_same_qubit_are_not_merged_into_one_product(rng):
@@ -303,13 +391,13 @@ def test_rotations_on_the_same_qubit_are_not_merged_into_one_product(rng):
     assert all(len(set(op.qubits)) == len(op.qubits) for op in program.ops)
 
 
-def test_many_body_rotations_with_x_and_y_are_pauli_rotations(rng):
+def test_many_body_rotations_with_x_and_y_are_flips(rng):
     circuit = QuantumCircuit(3)
     circuit.ry(0.3, range(3))
     circuit.rxx(Parameter("a"), 0, 2)
     circuit.ryy(Parameter("b"), 2, 1)
     circuit.rzx(Parameter("c"), 1, 0)
-    assert kinds(check(circuit, rng))[1:] == [PauliRotation] * 3
+    assert kinds(check(circuit, rng)) == [Flip] * 3
 
 
 def test_products_list_distinct_qubits_in_order(rng):
@@ -319,7 +407,7 @@ def test_products_list_distinct_qubits_in_order(rng):
     (op,) = check(circuit, rng).ops
     assert op.qubits == (0, 1, 2, 3)
     assert op.parameters == (0, 1, 2, 3)
-    assert np.array_equal(op.slopes, np.eye(4))
+    assert np.array_equal(op.slopes, np.eye(4)[None])
 
 
 def test_affine_and_shared_parameters_in_one_diagonal_by_hand():
@@ -327,8 +415,7 @@ def test_affine_and_shared_parameters_in_one_diagonal_by_hand():
     circuit = QuantumCircuit(2)
     circuit.rzz(2 * a - b + 0.5, 0, 1)
     circuit.rz(a, 0)
-    program = compile_program(circuit, SparsePauliOp("ZZ"))
-    (op,) = program.ops
+    (op,) = compiled(circuit).ops
     zz, z0 = np.array([1, -1, -1, 1]), np.array([1, -1, 1, -1])
     assert op.parameters == (0, 1)
     assert np.allclose(op.generators, [zz + z0 / 2, -zz / 2])
@@ -339,9 +426,9 @@ def test_circuits_that_are_not_affine_or_measure_are_refused():
     circuit = QuantumCircuit(1)
     circuit.rx(Parameter("a") ** 2, 0)
     with pytest.raises(ValueError, match="affine"):
-        compile_program(circuit, SparsePauliOp("Z"))
+        compiled(circuit)
     circuit = QuantumCircuit(1)
     circuit.rx(Parameter("a"), 0)
     circuit.measure_all()
     with pytest.raises(ValueError, match="unitary"):
-        compile_program(circuit, SparsePauliOp("Z"))
+        compiled(circuit)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -13,17 +14,25 @@ from jaxtyping import Float
 from torch import Tensor
 
 from qiskit_metainit.budget import Budget
+from qiskit_metainit.compiler import Plan
 from qiskit_metainit.engine import attach_gradient, check_points
-from qiskit_metainit.kernels import Kernel, flipped, kernel
-from qiskit_metainit.program import Program, compile_program
+from qiskit_metainit.kernel import Kernel, Prepared, Workspace, real_dot
+from qiskit_metainit.kernels import Observe, kernel, observe
+from qiskit_metainit.program import Program
 from qiskit_metainit.task import Task
+
+_STATES = 6  # of one task in flight: the state, its adjoint, a spare of each, and phases
+_CACHED = 1 << 16  # amplitudes of a part: with the adjoint and spares, what a core's cache holds
+_KEPT = 1 << 25  # bytes of phases kept from the way there for the way back
 
 
 class Statevector:
     """The exact engine: circuits are compiled once, and tasks of one skeleton run as one batch.
 
     Gradients come from the adjoint method (Jones and Gacon 2020, arXiv:2009.02823): one backward sweep
-    whose memory does not grow with depth. Tasks of different sizes and circuits in one call are grouped.
+    whose memory does not grow with depth. Where a derivative of the gradient may be asked for
+    (``create_graph=True``), the circuits run once more with everything kept for autograd, so memory does grow with
+    depth there. Tasks of different sizes and circuits in one call are grouped.
 
     Args:
         precision: "double" (complex128) or "single" (complex64: faster, about 1e-6 relative).
@@ -38,7 +47,7 @@ class Statevector:
     -1.0
     """
 
-    order = 1
+    order = 2
 
     def __init__(
         self, *, precision: Literal["double", "single"] = "double", device: str = "cpu", memory: int | None = None
@@ -50,6 +59,7 @@ class Statevector:
         self.memory = memory
         self.budget = Budget()
         self._compiled: WeakKeyDictionary[Task, _Batch] = WeakKeyDictionary()
+        self._work = Workspace()
         self._last: tuple[tuple[Task, ...], list[tuple[Tensor, _Batch]]] | None = None
 
     def expectation(self, tasks: Sequence[Task], points: Float[Tensor, "B P"]) -> Float[Tensor, " B"]:
@@ -65,12 +75,24 @@ class Statevector:
         values = raw.new_empty(len(tasks))
         gradients = torch.zeros_like(raw)
         for rows, batch in self._batches(tuple(tasks)):
-            values[rows] = batch.run(raw[rows], gradients if wants_gradient else None, rows)
+            values[rows] = batch.run(raw[rows], gradients if wants_gradient else None, rows, self._work)
         self.budget.add(jobs=1, circuits=len(tasks), gradients=len(tasks) if wants_gradient else 0)
         values = values.to(points.device, points.dtype)
         if not wants_gradient:
             return values
-        return attach_gradient(points, values, gradients.to(points.device, points.dtype))
+        again = functools.partial(self._values, tuple(tasks))
+        return attach_gradient(points, values, gradients.to(points.device, points.dtype), again)
+
+    def _values(self, tasks: tuple[Task, ...], points: Tensor) -> Tensor:
+        """Return the values once more, as plain operations on the points that autograd keeps."""
+        raw = points.to(self.device, torch.float64 if self.precision == "double" else torch.float32)
+        parts = self._batches(tasks)
+        kept = sum(len(rows) * batch.amplitudes * len(batch.kernels) for rows, batch in parts) * 3 * 2 * raw.itemsize
+        self._check(kept, "A derivative of the gradient of", max(tasks, key=lambda task: task.circuit.num_qubits))
+        values = torch.cat([batch.values(raw[rows]) for rows, batch in parts])
+        order = torch.cat([rows for rows, _ in parts]).argsort()
+        self.budget.add(circuits=len(tasks), gradients=len(tasks))
+        return values[order].to(points.device, points.dtype)
 
     def _batches(self, tasks: tuple[Task, ...]) -> list[tuple[Tensor, _Batch]]:
         # A rollout asks for the same tasks again and again: keep the last stack.
@@ -83,7 +105,11 @@ class Statevector:
             groups.setdefault(batch.key, []).append(row)
         batches = []
         for rows in groups.values():
-            part = max(1, self._available() // compiled[rows[0]].bytes)
+            first = compiled[rows[0]]
+            part = self._available() // first.bytes
+            if self.device == "cpu":
+                part = min(part, _CACHED // first.amplitudes)
+            part = max(1, part)
             for start in range(0, len(rows), part):
                 chunk = rows[start : start + part]
                 index = torch.tensor(chunk, device=self.device)
@@ -96,18 +122,20 @@ class Statevector:
 
     def _compile(self, task: Task) -> _Batch:
         if task not in self._compiled:
-            # The state, its adjoint, their images, the initial state and two diagonals are the least any circuit takes.
-            needed = (1 << int(task.circuit.num_qubits)) * (16 if self.precision == "double" else 8) * 6
-            if needed > self._available():
-                raise MemoryError(
-                    f"An exact simulation of {task.circuit.num_qubits} qubits needs at least {needed:,} bytes, but "
-                    f"{self._available():,} are available. Use an estimator engine such as parameter_shift, or "
-                    "precision='single', or raise memory=."
-                )
+            plan = Plan.of(task.circuit, task.hamiltonian)
             dtype = torch.complex128 if self.precision == "double" else torch.complex64
-            program = compile_program(task.circuit, task.hamiltonian)
-            self._compiled[task] = _Batch.of(program, dtype, self.device)
+            # Besides the states in flight, the initial state and the Hamiltonian.
+            self._check((1 << plan.num_qubits) * dtype.itemsize * (_STATES + 2), "An exact simulation of", task)
+            self._compiled[task] = _Batch.of(plan.program(), dtype, self.device)
         return self._compiled[task]
+
+    def _check(self, needed: int, what: str, task: Task) -> None:
+        if needed > self._available():
+            raise MemoryError(
+                f"{what} {task.circuit.num_qubits} qubits needs at least {needed:,} bytes, but "
+                f"{self._available():,} are available. Use an estimator engine such as parameter_shift, or "
+                "precision='single', or raise memory=."
+            )
 
 
 def available_memory(device: str = "cpu") -> int:
@@ -124,23 +152,20 @@ class _Batch:
     key: Hashable
     initial: Tensor  # (B, N)
     kernels: tuple[Kernel, ...]
-    flips: tuple[int, ...]
-    diagonals: Tensor  # (B, number of flips, N)
+    observe: Observe
 
     @classmethod
     def of(cls, program: Program, dtype: torch.dtype, device: str) -> _Batch:
-        """Compile one task; what comes before the first parameter is run here, once."""
-        kernels = [kernel(op, program.num_qubits, dtype, device) for op in program.ops]
-        initial = torch.zeros(1, 1, 1 << program.num_qubits, dtype=dtype, device=device)
-        initial[..., 0] = 1.0
-        nothing = torch.zeros(1, 0, dtype=initial.real.dtype, device=device)
-        while kernels and not getattr(kernels[0], "parameters", ()):
-            initial = kernels.pop(0).apply(initial, nothing)
-        diagonals = torch.as_tensor(program.observable.diagonals, device=device)[None]
-        diagonals = diagonals.to(dtype if diagonals.is_complex() else initial.real.dtype)
-        flips = program.observable.flips
-        key = (program.num_qubits, flips, *(k.key for k in kernels))
-        return cls(key, initial[0], tuple(kernels), flips, diagonals)
+        """Return one task."""
+        known: dict[int, Tensor] = {}
+        kernels = [kernel(op, program.num_qubits, dtype, device, known) for op in program.ops]
+        initial = torch.as_tensor(program.initial, device=device).to(dtype)[None]
+        nothing = torch.zeros(1, 0, dtype=dtype.to_real(), device=device)
+        while kernels and not getattr(kernels[0], "parameters", ()):  # what comes first is run here, once
+            first = kernels.pop(0)
+            initial = first.apply(initial[None], first.prepare(nothing, None, None))[0]
+        last = observe(program.observable, dtype, device)
+        return cls((initial.shape[1], last.key, *(k.key for k in kernels)), initial, tuple(kernels), last)
 
     @classmethod
     def stack(cls, batches: Sequence[_Batch]) -> _Batch:
@@ -148,37 +173,55 @@ class _Batch:
         first = batches[0]
         if len(batches) == 1:
             return first
-        columns = zip(*(batch.kernels for batch in batches), strict=True)
-        kernels = tuple(type(column[0]).stack(column) for column in columns)
+        columns = zip(*((*batch.kernels, batch.observe) for batch in batches), strict=True)
+        known: dict[tuple[int, ...], Tensor] = {}
+        *kernels, last = (type(column[0]).stack(column, known) for column in columns)
         initial = torch.cat([batch.initial for batch in batches])
-        return cls(first.key, initial, kernels, first.flips, torch.cat([batch.diagonals for batch in batches]))
+        return cls(first.key, initial, tuple(kernels), last)
+
+    @property
+    def amplitudes(self) -> int:
+        """N."""
+        return int(self.initial.shape[1])
 
     @property
     def bytes(self) -> int:
         """Memory of one task in a batch: what is stacked, and the states in flight."""
-        stacked = [self.initial, self.diagonals]
-        stacked += [value for k in self.kernels for value in vars(k).values() if isinstance(value, Tensor)]
-        size = self.initial.element_size() * self.initial.shape[1]
-        return sum(value.nbytes for value in stacked) // len(self.initial) + 6 * size
+        stacked = [self.initial]
+        stacked += [value for k in (*self.kernels, self.observe) for value in vars(k).values()]
+        size = self.initial.element_size() * self.amplitudes
+        return sum(v.nbytes for v in stacked if isinstance(v, Tensor)) // len(self.initial) + _STATES * size
 
-    def run(self, points: Tensor, gradients: Tensor | None, rows: Tensor) -> Tensor:
-        """Return (B,) values; add to rows of the gradients (all tasks, P) if given."""
+    def values(self, points: Tensor) -> Tensor:
+        """Return (B,) values by plain operations, which autograd can differentiate any number of times."""
         states = self.initial[None]
         for step in self.kernels:
-            states = step.apply(states, points)
-        images = self._observe(states)
-        values = (states[0].conj() * images[0]).sum(dim=1).real
+            states = step.apply(states, step.prepare(points, None, None))
+        return real_dot(states[0], self.observe.apply(states, ())[0])
+
+    def run(self, points: Tensor, gradients: Tensor | None, rows: Tensor, work: Workspace) -> Tensor:
+        """Return (B,) values; add to rows of the gradients (all tasks, P) if given."""
+        pair_shape = (1 if gradients is None else 2, *self.initial.shape)
+        for name in (0, 1):  # so that both are of their final size before the first view of them
+            work.tensor(name, pair_shape, self.initial)
+        states = work.tensor(0, (1, *self.initial.shape), self.initial).copy_(self.initial)
+        keep = gradients is not None and states.nbytes * len(self.kernels) <= _KEPT
+        kept: list[Prepared | None] = []
+        for place, step in enumerate(self.kernels):
+            prepared = step.prepare(points, work, place if keep else None)
+            states = step.apply(states, prepared, work=work)
+            kept.append(prepared if keep else None)
         if gradients is None:
-            return values
+            return real_dot(states[0], self.observe.apply(states, (), work=work)[0])
+        pair = work.other(states, pair_shape)
+        pair[:1].copy_(states)
+        self.observe.apply(states, (), work=work, out=pair[1:])
+        values = real_dot(pair[0], pair[1])
         out = torch.zeros_like(points)
-        pair = torch.cat([states, images])
-        for place, step in reversed(list(enumerate(self.kernels))):
-            step.add_gradient(pair, points, out)
+        for place, (step, earlier) in reversed(list(enumerate(zip(self.kernels, kept, strict=True)))):
+            ready = step.prepare(points, work, None) if earlier is None else earlier
+            undone = step.add_gradient(pair, ready, out, work)
             if place:
-                pair = step.apply(pair, points, inverse=True)
+                pair = step.apply(pair, ready, inverse=True, work=work) if undone is None else undone
         gradients[rows] = out
         return values
-
-    def _observe(self, states: Tensor) -> Tensor:
-        parts = [self.diagonals[:, row] * flipped(states, flip) for row, flip in enumerate(self.flips)]
-        return torch.stack(parts).sum(dim=0) if len(parts) > 1 else parts[0]
