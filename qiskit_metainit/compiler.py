@@ -30,8 +30,10 @@ class Plan:
     """Of the register after tapering."""
     start: tuple[Complex, ...]
     """(2,) each qubit's initial state."""
+    leading: tuple[tuple[Pauli, Angle] | Fixed, ...]
+    """Operations without parameters that nothing with one comes before."""
     operations: tuple[tuple[Pauli, Angle] | Fixed, ...]
-    """Everything after."""
+    """The others."""
     observable: PauliSum
     """The Hamiltonian on these qubits."""
 
@@ -43,13 +45,11 @@ class Plan:
             ValueError: if the circuit is not unitary or has angles that are not affine (see ``rotations.split``).
         """
         size = int(circuit.num_qubits)
-        start, rest = _leading(without_ladders(in_layers(split(circuit))), size)
-        operations = [
-            (Pauli.of(item.letters, item.qubits), item.angle) if isinstance(item, Rotation) else item for item in rest
-        ]
+        start, leading, rest = _leading(without_ladders(in_layers(split(circuit))), size)
+        operations = _as_paulis(rest)
         observable = PauliSum.of(hamiltonian)
-        if not taper or any(isinstance(item, Fixed) for item in operations):
-            return cls(size, tuple(start), tuple(operations), observable)
+        if not taper or leading or any(isinstance(item, Fixed) for item in operations):
+            return cls(size, tuple(start), tuple(_as_paulis(leading)), tuple(operations), observable)
         rotations = cast("list[tuple[Pauli, Angle]]", operations)
         tapering = Tapering.find([pauli for pauli, _ in rotations], [_x_eigenvalue(state) for state in start])
         reduced = []
@@ -58,11 +58,11 @@ class Plan:
             if smaller.support:  # else a global phase is left
                 reduced.append((smaller, angle.times(sign)))
         kept = tuple(start[qubit] for qubit in tapering.kept)
-        return cls(len(kept), kept, tuple(reduced), tapering.observable(observable))
+        return cls(len(kept), kept, (), tuple(reduced), tapering.observable(observable))
 
     def program(self, *, sector: bool = True) -> Program:
         """Return the program, of a sector if there is one and it is allowed."""
-        runs = merged(self.operations, self.num_qubits)
+        runs = [run for part in (self.leading, self.operations) for run in merged(part, self.num_qubits)]
         real = not any(one.imag.any() for one in self.start)  # as it mostly is: half the memory
         initial: Complex | Real = np.ones(1)
         for one in self.start:
@@ -100,20 +100,30 @@ def compile_observable(operator: PauliSum, space: Space) -> Observable:
 # the initial state
 
 
-def _leading(items: Sequence[Rotation | Fixed], size: int) -> tuple[list[Complex], list[Rotation | Fixed]]:
-    """Return the product state that leading one-qubit gates without parameters make, and the rest."""
+def _leading(
+    items: Sequence[Rotation | Fixed], size: int
+) -> tuple[list[Complex], list[Rotation | Fixed], list[Rotation | Fixed]]:
+    """Return the product state that leading one-qubit gates make, other leading operations, and the rest."""
     start = [np.array([1.0, 0.0], dtype=np.complex128) for _ in range(size)]
+    leading: list[Rotation | Fixed] = []
     rest: list[Rotation | Fixed] = []
-    touched = 0
+    entangled, parameterised = 0, 0
     for item in items:
         mask = sum(1 << qubit for qubit in item.qubits)
-        if len(item.qubits) > 1 or touched & mask or (isinstance(item, Rotation) and item.angle.slopes):
+        if parameterised & mask or (isinstance(item, Rotation) and item.angle.slopes):
             rest.append(item)
-            touched |= mask
+            parameterised |= mask
+        elif entangled & mask or len(item.qubits) > 1:
+            leading.append(item)
+            entangled |= mask
         else:
             (qubit,) = item.qubits
             start[qubit] = _matrix(item) @ start[qubit]
-    return start, rest
+    return start, leading, rest
+
+
+def _as_paulis(items: Sequence[Rotation | Fixed]) -> list[tuple[Pauli, Angle] | Fixed]:
+    return [(Pauli.of(item.letters, item.qubits), item.angle) if isinstance(item, Rotation) else item for item in items]
 
 
 def _matrix(item: Rotation | Fixed) -> Complex:

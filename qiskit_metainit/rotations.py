@@ -8,10 +8,22 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from qiskit.circuit import Barrier, Delay, Gate, Instruction, Operation, Parameter, ParameterExpression, QuantumCircuit
+from qiskit.circuit import (
+    Barrier,
+    Delay,
+    Gate,
+    Instruction,
+    Operation,
+    Parameter,
+    ParameterExpression,
+    QuantumCircuit,
+    Qubit,
+    Reset,
+)
 from qiskit.circuit.library import (
     GlobalPhaseGate,
     IGate,
+    Initialize,
     PauliEvolutionGate,
     PhaseGate,
     RXGate,
@@ -104,7 +116,25 @@ def split(circuit: QuantumCircuit) -> list[Rotation | Fixed]:
             operation without definition.
     """
     numbering = {parameter: index for index, parameter in enumerate(circuit.parameters)}
-    return list(_walk(circuit, tuple(range(circuit.num_qubits)), numbering, {}))
+    return list(_walk(_without_leading_resets(circuit), tuple(range(circuit.num_qubits)), numbering, {}))
+
+
+def _without_leading_resets(circuit: QuantumCircuit) -> QuantumCircuit:
+    """Return the circuit without resets of qubits that are still in |0>, those inside of ``initialize`` included."""
+    if not {"reset", "initialize"} & set(circuit.count_ops()):
+        return circuit
+    result = circuit.copy_empty_like()
+    touched: set[Qubit] = set()
+    for instruction in circuit.data:
+        fresh = not touched & set(instruction.qubits)
+        touched |= set(instruction.qubits)
+        if fresh and isinstance(instruction.operation, Initialize):
+            result.append(instruction.operation.gates_to_uncompute().inverse(), instruction.qubits)
+        elif fresh and isinstance(instruction.operation, Reset):
+            touched -= set(instruction.qubits)
+        else:
+            result.append(instruction)
+    return result
 
 
 def _walk(

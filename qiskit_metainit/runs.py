@@ -201,17 +201,18 @@ def _add_diagonal(runs: list[Run], pauli: Pauli, angle: Angle, driven: Counter[i
 def _add_fixed(runs: list[Run], gate: Fixed, size: int) -> None:
     """Merge a gate without parameters: one-qubit gates into products, permutations into each other."""
     support = sum(1 << qubit for qubit in gate.qubits)
-    near = next((run for run in reversed(runs) if run.support & support), None)
     monomial = _as_monomial(gate, size)
+    near = next((run for run in reversed(runs) if run.support & support), None)
     if len(gate.qubits) == 1 and (monomial is None or (near is not None and near.kind == "product")):
-        run = near if near is not None and near.kind == "product" else _opened(runs, "product")
+        run = near if monomial is not None else _reach(runs, support, "product")
+        run = run or _opened(runs, "product")
         run.support |= support
         theta, phi, lam = (float(angle) for angle in _EULER.angles(gate.matrix))
         sequence = [("Z", lam), ("Y", theta), ("Z", phi)]
         _extend(run, gate.qubits[0], [(letter, Angle(constant=angle)) for letter, angle in sequence])
     elif monomial is None:
         runs.append(Run("unitary", support, fixed=Unitary(gate.qubits, gate.matrix)))
-    elif (before := _reach(runs, support)) is not None and isinstance(before.fixed, Monomial):
+    elif (before := _reach(runs, support, "monomial")) is not None and isinstance(before.fixed, Monomial):
         source = before.fixed.source[monomial.source]
         before.fixed = Monomial(source, monomial.phases * before.fixed.phases[monomial.source])
         before.support |= support
@@ -236,10 +237,10 @@ def _opened(runs: list[Run], kind: _Kind) -> Run:
     return runs[-1]
 
 
-def _reach(runs: Sequence[Run], support: int) -> Run | None:
-    """Return the latest permutation that is not behind a run on the same qubits."""
+def _reach(runs: Sequence[Run], support: int, kind: _Kind) -> Run | None:
+    """Return the latest run of a kind that is not behind another on the same qubits."""
     for run in reversed(runs):
-        if run.kind == "monomial":
+        if run.kind == kind:
             return run
         if run.support & support:
             return None

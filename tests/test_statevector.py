@@ -10,8 +10,16 @@ import torch
 from oracles import expectation_slow, gradient_slow, random_circuit, random_operator
 from qiskit import QuantumCircuit
 from qiskit.circuit import Parameter, ParameterVector
-from qiskit.circuit.library import PauliEvolutionGate, efficient_su2, n_local, qaoa_ansatz
-from qiskit.quantum_info import SparsePauliOp
+from qiskit.circuit.library import (
+    Initialize,
+    PauliEvolutionGate,
+    StatePreparation,
+    UnitaryGate,
+    efficient_su2,
+    n_local,
+    qaoa_ansatz,
+)
+from qiskit.quantum_info import SparsePauliOp, random_unitary
 
 from qiskit_metainit import engine as contract
 from qiskit_metainit.engines import statevector
@@ -84,7 +92,24 @@ def antisymmetric():
     return circuit
 
 
+def started(start):
+    """Any start, then a layer of rotations and entangling gates."""
+    circuit = QuantumCircuit(3)
+    circuit.append(start, range(3))
+    return circuit.compose(efficient_su2(3, reps=1))
+
+
+def random_amplitudes(rng):
+    amplitudes = rng.normal(size=8) + 1j * rng.normal(size=8)
+    return amplitudes / np.linalg.norm(amplitudes)
+
+
 CASES = {
+    "initialize": lambda rng: Task.from_circuit(started(Initialize(random_amplitudes(rng))), heisenberg(3)),
+    "a prepared state": lambda rng: Task.from_circuit(started(StatePreparation(random_amplitudes(rng))), heisenberg(3)),
+    "a unitary on all qubits": lambda rng: Task.from_circuit(
+        started(UnitaryGate(random_unitary(8, seed=int(rng.integers(2**31))))), heisenberg(3)
+    ),
     "excitations": lambda rng: Task.from_circuit(excitations(), random_operator(rng, 6, 40)),
     "a start with a sign": lambda rng: Task.from_circuit(antisymmetric(), random_operator(rng, 4, 20)),
     "two components": lambda rng: Task.qaoa(SparsePauliOp(["IIIIZZ", "IZZIII", "ZZIIII"], [1, 0.5, 0.3]), reps=2),
@@ -197,6 +222,14 @@ def test_a_parameter_that_cancels_has_no_gradient():
     values, gradients = evaluate(Statevector(), [task], points)
     assert values.item() == pytest.approx(np.cos(0.3), abs=1e-12)
     assert gradients[0].tolist() == pytest.approx([0.0, -np.sin(0.3)], abs=1e-12)
+
+
+def test_a_start_of_many_gates_is_run_once(rng):
+    # Its last gate on one qubit may come before others' rotations: those must not join it.
+    start = UnitaryGate(random_unitary(8, seed=3))
+    ((_, batch),) = Statevector()._batches((Task.from_circuit(started(start), heisenberg(3)),))
+    ((_, other),) = Statevector()._batches((Task.from_circuit(efficient_su2(3, reps=1), heisenberg(3)),))
+    assert [type(k) for k in batch.kernels] == [type(k) for k in other.kernels]
 
 
 # batches
