@@ -43,8 +43,8 @@ class Workspace:
 
     def other(self, states: Tensor, shape: Sequence[int] | None = None) -> Tensor:
         """Return one of two tensors of that shape, by default the same, which does not overlap these states."""
-        first, second = (self.tensor(name, shape or states.shape, states) for name in (0, 1))
-        return second if states.data_ptr() == first.data_ptr() else first
+        first = self.tensor(0, shape or states.shape, states)
+        return self.tensor(1, first.shape, states) if states.data_ptr() == first.data_ptr() else first
 
 
 @dataclass(frozen=True, eq=False)

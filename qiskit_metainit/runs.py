@@ -96,6 +96,15 @@ class Run:
             return True
         return not all(pauli.commutes(other) for other, _ in self.paulis)
 
+    def driven_by(self, angle: Angle) -> bool:
+        """Return whether a parameter of this angle is in the run already.
+
+        What belongs to a later layer could often join an earlier one (a qubit without a term commutes with all of its
+        layer), but then circuits of one form would become programs of many.
+        """
+        own = {index for _, other in self.paulis for index, _ in other.slopes}
+        return not own.isdisjoint(index for index, _ in angle.slopes)
+
     def ops(self, space: Space) -> list[Op]:
         """Return the run's ops, in order."""
         if self.fixed is None:
@@ -174,7 +183,8 @@ def merged(operations: Sequence[tuple[Pauli, Angle] | Fixed], size: int) -> list
 def _add_rotation(runs: list[Run], pauli: Pauli, angle: Angle, driven: Counter[int]) -> None:
     """Merge a rotation that flips bits into the latest run that it reaches by commuting, or open a new run."""
     if not pauli.z and angle.slopes and all(driven[index] >= _MANY for index, _ in angle.slopes):
-        run = _find(runs, pauli, lambda run: run.kind == "x") or _opened(runs, "x")
+        run = _find(runs, pauli, lambda run: run.kind == "x" and (run is runs[-1] or run.driven_by(angle)))
+        run = run or _opened(runs, "x")
         run.paulis.append((pauli, angle))
     elif pauli.support.bit_count() == 1:
         run = _find(runs, pauli, lambda run: run.kind == "product") or _opened(runs, "product")
@@ -188,9 +198,14 @@ def _add_rotation(runs: list[Run], pauli: Pauli, angle: Angle, driven: Counter[i
 def _add_diagonal(runs: list[Run], pauli: Pauli, angle: Angle, driven: Counter[int]) -> None:
     """Merge a Z rotation into a phase, or into a product if its parameter drives nothing else."""
     lone = pauli.z.bit_count() == 1 and all(driven[index] == 1 for index, _ in angle.slopes)
-    kinds = {"diagonal", "product"} if lone else {"diagonal"}
-    run = _find(runs, pauli, lambda run: run.kind in kinds and (run.kind == "diagonal" or run.blocks(pauli)))
-    run = run or _opened(runs, "diagonal")
+    shared = any(driven[index] >= _MANY for index, _ in angle.slopes)
+
+    def fits(run: Run) -> bool:
+        if run.kind == "diagonal":
+            return not shared or run is runs[-1] or run.driven_by(angle)
+        return lone and run.kind == "product" and run.blocks(pauli)
+
+    run = _find(runs, pauli, fits) or _opened(runs, "diagonal")
     if run.kind == "product":
         _extend(run, pauli.z.bit_length() - 1, [("Z", angle)])
     else:

@@ -12,6 +12,9 @@ from qiskit.quantum_info import SparsePauliOp
 
 from qiskit_metainit.problem import masks
 
+_SMALL = 12
+"""Up to here many circuits of one shape run as one batch, which saves more than a qubit: flipping all qubits is the
+only symmetry used if there is it, so that a graph has the same shape whether connected or not."""
 Mask = TypeVar("Mask", int, NDArray[np.int64])
 
 
@@ -84,9 +87,13 @@ class Tapering:
             rotations: what must be commuted with.
             eigenvalues: of X on each qubit's initial state, 0 where it is no eigenstate.
         """
-        fixed = [1 << qubit for qubit, value in enumerate(eigenvalues) if not value]
+        size = len(eigenvalues)
+        rows = {pauli.z for pauli in rotations} | {1 << q for q, value in enumerate(eigenvalues) if not value}
+        found = _orthogonal(rows, size)
+        if size <= _SMALL and not any(row.bit_count() % 2 for row in rows):
+            found = [(size - 1, (1 << size) - 1)]
         symmetries = []
-        for qubit, mask in _orthogonal({pauli.z for pauli in rotations} | set(fixed), len(eigenvalues)):
+        for qubit, mask in found:
             value = int(np.prod([eigenvalues[q] for q in range(len(eigenvalues)) if mask >> q & 1]))
             symmetries.append((qubit, mask, value))
         gone = {qubit for qubit, _, _ in symmetries}

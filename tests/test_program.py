@@ -321,8 +321,8 @@ def smallest(circuit, operator):
     ("labels", "qubits"),
     [
         (["IIZZ", "IZZI", "ZZII"], 3),
-        (["IIZZ", "ZZII"], 2),
-        (["IIZZ", "IZZI"], 2),  # the qubit without a term is a component of its own
+        (["IIIIIIIIIIIZZ", "IIIIIIIIIIZZI", "ZZIIIIIIIIIII"], 3),  # every component, qubits without a term too
+        (["IIZZ", "ZZII"], 3),  # a small one keeps the shape of a connected one
         (["IIZZ", "IIIZ", "ZZII"], 3),
         (["ZZZI", "IZZZ"], 2),
         (["ZZZI", "IIIZ", "IIZI", "IZII", "ZIII"], 4),
