@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from qiskit import QuantumCircuit
 from qiskit.circuit import Parameter, ParameterExpression
@@ -55,7 +56,11 @@ from qiskit.circuit.library import (
     ZGate,
     iSwapGate,
 )
+from qiskit.primitives import BaseEstimatorV2, DataBin, PrimitiveJob, PrimitiveResult, PubResult
 from qiskit.quantum_info import SparsePauliOp, Statevector, random_unitary
+
+from qiskit_metainit.engines.statevector import Statevector as ExactEngine
+from qiskit_metainit.task import Task
 
 FIXED = [
     *(HGate, IGate, SXGate, SdgGate, TGate, XGate, YGate, ZGate),
@@ -169,3 +174,37 @@ def assert_same_state(actual: NDArray[np.complex128], expected: NDArray[np.compl
     overlap = np.vdot(actual, expected)
     assert np.allclose(actual * overlap / abs(overlap), expected, atol=1e-10)
     assert abs(overlap) > 0.999
+
+
+class BatchedEstimator(BaseEstimatorV2):
+    """Exact values from the statevector engine, for tests that need very many circuits; it has no shots."""
+
+    def __init__(self) -> None:
+        self._engine = ExactEngine()
+        self._tasks: dict[int, Task] = {}
+
+    def run(self, pubs: Iterable[Any], *, precision: float | None = None) -> Any:
+        results = []
+        for circuit, operator, points in pubs:
+            task = self._tasks.setdefault(id(circuit), Task.from_circuit(circuit, operator))
+            flat = torch.as_tensor(points).reshape(-1, points.shape[-1])
+            energies = self._engine.expectation([task] * len(flat), flat).numpy()
+            results.append(PubResult(DataBin(evs=energies.reshape(points.shape[:-1]))))
+        job = PrimitiveJob(lambda: PrimitiveResult(results))
+        job._submit()
+        return job
+
+
+class EveryDirection(np.random.Generator):
+    """Draws every pattern of signs in turn, so that an average over them is a mean and not an estimate.
+
+    2^(P-1) directions are all there are: a pattern and its opposite shift the same circuits.
+    """
+
+    def __init__(self) -> None:
+        super().__init__(np.random.PCG64(0))
+
+    def integers(self, high: int, *, size: tuple[int, int, int]) -> NDArray[np.int64]:  # type: ignore[override]
+        assert high == 2
+        patterns = np.arange(size[1])[:, None] >> np.arange(size[2]) & 1
+        return np.broadcast_to(patterns, size)

@@ -2,29 +2,20 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 from weakref import WeakKeyDictionary
 
 import numpy as np
-import torch
 from jaxtyping import Float
 from numpy.typing import NDArray
-from qiskit import QuantumCircuit
-from qiskit.circuit import Gate, ParameterVector
-from qiskit.circuit.library import PauliEvolutionGate, RXGate, RXXGate, RYGate, RYYGate, RZGate, RZZGate
 from qiskit.primitives import BaseEstimatorV2
-from qiskit.quantum_info import Pauli, PauliList, SparsePauliOp
 from torch import Tensor
 
 from qiskit_metainit.budget import Budget
-from qiskit_metainit.engine import Transpiler, attach_gradient, check_points, rows_by_task
-from qiskit_metainit.rotations import Fixed, Rotation, split
+from qiskit_metainit.engine import Transpiler
+from qiskit_metainit.estimation import Estimation, Pub, Unrolled
 from qiskit_metainit.task import Task
-
-_GATES = {"X": RXGate, "Y": RYGate, "Z": RZGate, "XX": RXXGate, "YY": RYYGate, "ZZ": RZZGate}
 
 
 class ParameterShift:
@@ -47,112 +38,37 @@ class ParameterShift:
     def __init__(
         self, estimator: BaseEstimatorV2, *, shots: int | None = None, pass_manager: Transpiler | None = None
     ) -> None:
-        if not isinstance(estimator, BaseEstimatorV2):
-            raise TypeError(
-                f"An estimator primitive (BaseEstimatorV2) is needed, but a {type(estimator).__name__} came. "
-                "Wrap a backend with qiskit.primitives.BackendEstimatorV2(backend=...)."
-            )
-        if shots is not None and shots < 1:
-            raise ValueError(f"shots must be a positive integer or None, but {shots!r} came.")
-        self.estimator = estimator
-        self.shots = shots
-        self.pass_manager = pass_manager
         self.budget = Budget()
-        self._unrolled: WeakKeyDictionary[Task, _Unrolled] = WeakKeyDictionary()
+        self._estimation = Estimation(estimator, shots=shots, pass_manager=pass_manager, budget=self.budget)
+        self._rules: WeakKeyDictionary[Task, _GateByGate] = WeakKeyDictionary()
 
     def expectation(self, tasks: Sequence[Task], points: Float[Tensor, "B P"]) -> Float[Tensor, " B"]:
         """Return each task's ``<H>``; see ``Engine.expectation``."""
-        check_points(tasks, points)
-        wants_gradient = points.requires_grad and torch.is_grad_enabled()
-        raw = points.detach().cpu().to(torch.float64).numpy()
-        distinct = rows_by_task(tasks)
-        plans = [(self._unroll(task), rows) for task, rows in distinct.items()]
-        angles = [unrolled.angles(raw[rows], wants_gradient) for unrolled, rows in plans]
-        # Estimators take ceil(1/precision^2) shots: a hair more precision would cost one shot too many.
-        precision = None if self.shots is None else (1.0 + 1e-12) / math.sqrt(self.shots)
-        pubs = [(plan.circuit, plan.observable, a) for (plan, _), a in zip(plans, angles, strict=True)]
-        results = self.estimator.run(pubs, precision=precision).result()
-        self.budget.add(jobs=1, pubs=len(pubs))
-        values, gradients = np.zeros(len(tasks)), np.zeros_like(raw)
-        for (plan, rows), bound, result in zip(plans, angles, results, strict=True):
-            energies = np.asarray(result.data.evs, dtype=np.float64).reshape(bound.shape[:2])
-            circuits = energies.size
-            shots = self._shots(result.metadata) * plan.bases
-            self.budget.add(circuits=circuits, shots=shots * circuits)
-            values[rows] = energies[:, 0]
-            if wants_gradient:
-                gradients[rows, : plan.slopes.shape[1]] = plan.chain(energies)
-        result_values = torch.as_tensor(values).to(points)
-        if not wants_gradient:
-            return result_values
-        return attach_gradient(points, result_values, torch.as_tensor(gradients).to(points))
+        return self._estimation.expectation(tasks, points, self._rule)
 
-    def _shots(self, metadata: Mapping[str, Any]) -> int:
-        """Return the shots of one circuit: as the estimator says, or as the precision it was asked for amounts to."""
-        if metadata.get("shots"):
-            return int(metadata["shots"])
-        precision = float(metadata.get("target_precision") or 0.0)
-        return round(1.0 / precision**2) if precision else 0
-
-    def _unroll(self, task: Task) -> _Unrolled:
-        if task not in self._unrolled:
-            self._unrolled[task] = _Unrolled.of(task, self.pass_manager)
-        return self._unrolled[task]
+    def _rule(self, task: Task) -> _GateByGate:
+        if task not in self._rules:
+            self._rules[task] = _GateByGate(Unrolled.of(task, self._estimation))
+        return self._rules[task]
 
 
 @dataclass(frozen=True, eq=False)
-class _Unrolled:
-    """A circuit with one parameter a rotation."""
+class _GateByGate:
+    """Two shifts of every rotation, and the chain rule."""
 
-    circuit: QuantumCircuit
-    observable: SparsePauliOp
-    slopes: NDArray[np.float64]  # (R, P): angle_r = sum_p slopes[r, p] theta_p + constant[r]
-    constant: NDArray[np.float64]  # (R,)
-    bases: int  # measurement bases of the observable: each takes the shots
+    unrolled: Unrolled
 
-    @classmethod
-    def of(cls, task: Task, pass_manager: Transpiler | None) -> _Unrolled:
-        operations = split(task.circuit)
-        rotations = [op for op in operations if isinstance(op, Rotation) and op.angle.slopes]
-        # Zero-padded names would not matter: a ParameterVector keeps the order of its indices, also beyond 10.
-        angle = iter(ParameterVector("a", len(rotations)))
-        circuit = QuantumCircuit(task.circuit.num_qubits)
-        for op in operations:
-            if isinstance(op, Fixed):
-                circuit.append(op.gate, op.qubits)
-            else:
-                _append(circuit, op, next(angle) if op.angle.slopes else op.angle.constant)
-        slopes = np.zeros((len(rotations), task.num_parameters))
-        for row, rotation in enumerate(rotations):
-            for index, slope in rotation.angle.slopes:
-                slopes[row, index] = slope
-        observable = task.hamiltonian
-        if pass_manager is not None:
-            circuit = pass_manager.run(circuit)
-            observable = observable if circuit.layout is None else observable.apply_layout(circuit.layout)
-        # Sorted, as BackendEstimatorV2 groups them: the number of groups may depend on the order.
-        bases = len(PauliList(sorted(observable.paulis.to_labels())).group_commuting(qubit_wise=True))
-        return cls(circuit, observable, slopes, np.array([r.angle.constant for r in rotations]), bases)
+    def pubs(self, points: NDArray[np.float64], gradient: bool) -> list[Pub]:
+        """Return one PUB of (rows, 1 + 2R or 1, R): the angles, then each of them shifted up and down."""
+        base = self.unrolled.angles(points)[:, None]
+        if gradient:
+            shift = np.eye(base.shape[-1]) * (np.pi / 2)
+            base = base + np.concatenate([np.zeros_like(shift[:1]), shift, -shift])
+        return [(self.unrolled.prepared, base)]
 
-    def angles(self, points: NDArray[np.float64], shifted: bool) -> NDArray[np.float64]:
-        """Return (rows, 1 + 2R or 1, R): the angles, then each of them shifted up and down."""
-        base: NDArray[np.float64] = points[:, : self.slopes.shape[1]] @ self.slopes.T + self.constant
-        if not shifted:
-            return base[:, None]
-        shift = np.eye(len(self.constant)) * (np.pi / 2)
-        shifts = np.concatenate([np.zeros_like(shift[:1]), shift, -shift])
-        return np.asarray(base[:, None] + shifts)
+    def values(self, energies: Sequence[NDArray[np.float64]]) -> NDArray[np.float64]:
+        return energies[0][:, 0]
 
-    def chain(self, energies: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Return (rows, P) gradients from (rows, 1 + 2R) energies."""
-        up, down = np.split(energies[:, 1:], 2, axis=1)
-        return np.asarray(0.5 * (up - down) @ self.slopes, dtype=np.float64)
-
-
-def _append(circuit: QuantumCircuit, rotation: Rotation, angle: object) -> None:
-    """Append one rotation as a standard gate, or by its definition where there is none."""
-    if rotation.letters in _GATES:
-        circuit.append(_GATES[rotation.letters](angle), rotation.qubits)
-        return
-    gate: Gate = PauliEvolutionGate(Pauli(rotation.letters[::-1]), time=angle / 2)  # type: ignore[operator]
-    circuit.compose(gate.definition, rotation.qubits, inplace=True)
+    def gradients(self, energies: Sequence[NDArray[np.float64]]) -> NDArray[np.float64]:
+        up, down = np.split(energies[0][:, 1:], 2, axis=1)
+        return np.asarray(0.5 * (up - down) @ self.unrolled.slopes, dtype=np.float64)
