@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Hashable
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from itertools import pairwise
 
 import numpy as np
@@ -38,20 +38,27 @@ class HadamardKernel(Kernel):
         self, states: Tensor, prepared: Prepared, *, inverse: bool = False, work: Workspace | None = None
     ) -> Tensor:
         """See Kernel."""
-        real = states.real.dtype
-        for low, width in _spans(self.num_qubits, self.mask):
-            matrix = _hadamards(self.mask >> low & (1 << width) - 1, width, low == 0, real, states.device)
-            # Real and imaginary parts lie side by side; only the lowest block has to spell that out.
-            shape = (-1, 2 << width) if low == 0 else (-1, 1 << width, 2 << low)
-            view = torch.view_as_real(states).reshape(shape)
+        for shape, matrix in self._steps:
             target = None if work is None else work.other(states)
+            view = torch.view_as_real(states).reshape(shape)
             out = None if target is None else torch.view_as_real(target).view(shape)
-            if low == 0:
+            if len(shape) == 2:
                 result = torch.mm(view, matrix, out=out)
             else:
                 result = torch.bmm(matrix.expand(view.shape[0], -1, -1), view, out=out)
             states = torch.view_as_complex(result.reshape(*states.shape, 2)) if target is None else target
         return states
+
+    @cached_property
+    def _steps(self) -> list[tuple[tuple[int, ...], Tensor]]:
+        """The shape of the states, real and imaginary parts side by side, and the matrix, of each block."""
+        steps: list[tuple[tuple[int, ...], Tensor]] = []
+        for low, width in _spans(self.num_qubits, self.mask):
+            matrix = _hadamards(
+                self.mask >> low & (1 << width) - 1, width, low == 0, self.tasks.dtype, self.tasks.device
+            )
+            steps.append(((-1, 2 << width) if low == 0 else (-1, 1 << width, 2 << low), matrix))
+        return steps
 
 
 @dataclass(frozen=True, eq=False)

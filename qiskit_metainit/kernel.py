@@ -107,7 +107,7 @@ class Kernel(ABC):
 def real_dot(left: Tensor, right: Tensor, spare: Tensor | None = None) -> Tensor:
     """Return (B,) ``Re <left|right>`` of (B, N) states; summing real products is faster than a complex dot."""
     out = None if spare is None else torch.view_as_real(spare)
-    return torch.mul(torch.view_as_real(left), torch.view_as_real(right), out=out).sum(dim=(1, 2))
+    return torch.mul(torch.view_as_real(left), torch.view_as_real(right), out=out).flatten(1).sum(dim=1)
 
 
 def flipped(states: Tensor, mask: int, partner: Shared | None = None) -> Tensor:

@@ -57,7 +57,7 @@ class DiagonalKernel(Kernel):
         spare = work.other(pair)
         for place, parameter in enumerate(self.parameters):
             weighted = torch.mul(pair[0], self.generators[:, place], out=spare[0])
-            out[:, parameter] += real_dot(pair[1], weighted, spare[1]).mul_(2.0)
+            out.select(1, parameter).add_(real_dot(pair[1], weighted, spare[1]), alpha=2.0)
         return None
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from qiskit import QuantumCircuit
@@ -86,7 +87,7 @@ class Task:
         """Coefficient of the identity: costs are normalised as (cost - offset) / scale."""
         return offset(self.hamiltonian)
 
-    @property
+    @cached_property
     def num_parameters(self) -> int:
         """P of this task."""
         return int(self.circuit.num_parameters)

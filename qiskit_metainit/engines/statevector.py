@@ -21,6 +21,8 @@ from qiskit_metainit.kernels import Observe, kernel, observe
 from qiskit_metainit.program import Program
 from qiskit_metainit.task import Task
 
+_Rows = slice | Tensor
+"""Rows of a call."""
 _STATES = 6  # of one task in flight: the state, its adjoint, a spare of each, and phases
 _CACHED = 1 << 16  # amplitudes of a part: with the adjoint and spares, what a core's cache holds
 _KEPT = 1 << 25  # bytes of phases kept from the way there for the way back
@@ -60,7 +62,7 @@ class Statevector:
         self.budget = Budget()
         self._compiled: WeakKeyDictionary[Task, _Batch] = WeakKeyDictionary()
         self._work = Workspace()
-        self._last: tuple[tuple[Task, ...], list[tuple[Tensor, _Batch]]] | None = None
+        self._last: tuple[tuple[Task, ...], list[tuple[_Rows, _Batch]]] | None = None
 
     def expectation(self, tasks: Sequence[Task], points: Float[Tensor, "B P"]) -> Float[Tensor, " B"]:
         """Return each task's ``<H>``; see ``Engine.expectation``.
@@ -87,14 +89,14 @@ class Statevector:
         """Return the values once more, as plain operations on the points that autograd keeps."""
         raw = points.to(self.device, torch.float64 if self.precision == "double" else torch.float32)
         parts = self._batches(tasks)
-        kept = sum(len(rows) * batch.amplitudes * len(batch.kernels) for rows, batch in parts) * 3 * 2 * raw.itemsize
+        kept = sum(batch.initial.nbytes * len(batch.kernels) for _, batch in parts) * 3
         self._check(kept, "A derivative of the gradient of", max(tasks, key=lambda task: task.circuit.num_qubits))
         values = torch.cat([batch.values(raw[rows]) for rows, batch in parts])
-        order = torch.cat([rows for rows, _ in parts]).argsort()
+        order = torch.cat([torch.arange(len(tasks), device=self.device)[rows] for rows, _ in parts]).argsort()
         self.budget.add(circuits=len(tasks), gradients=len(tasks))
         return values[order].to(points.device, points.dtype)
 
-    def _batches(self, tasks: tuple[Task, ...]) -> list[tuple[Tensor, _Batch]]:
+    def _batches(self, tasks: tuple[Task, ...]) -> list[tuple[_Rows, _Batch]]:
         # A rollout asks for the same tasks again and again: keep the last stack.
         last = self._last
         if last and len(last[0]) == len(tasks) and all(a is b for a, b in zip(last[0], tasks, strict=True)):
@@ -112,7 +114,8 @@ class Statevector:
             part = max(1, part)
             for start in range(0, len(rows), part):
                 chunk = rows[start : start + part]
-                index = torch.tensor(chunk, device=self.device)
+                whole = chunk[-1] - chunk[0] == len(chunk) - 1
+                index = slice(chunk[0], chunk[-1] + 1) if whole else torch.tensor(chunk, device=self.device)
                 batches.append((index, _Batch.stack([compiled[row] for row in chunk])))
         self._last = (tasks, batches)
         return batches
@@ -187,10 +190,10 @@ class _Batch:
     @property
     def bytes(self) -> int:
         """Memory of one task in a batch: what is stacked, and the states in flight."""
-        stacked = [self.initial]
-        stacked += [value for k in (*self.kernels, self.observe) for value in vars(k).values()]
+        held = {id(value): value for k in (*self.kernels, self.observe) for value in vars(k).values()}
+        stacked = [self.initial, *(value for value in held.values() if isinstance(value, Tensor))]
         size = self.initial.element_size() * self.amplitudes
-        return sum(v.nbytes for v in stacked if isinstance(v, Tensor)) // len(self.initial) + _STATES * size
+        return sum(value.nbytes for value in stacked) // len(self.initial) + _STATES * size
 
     def values(self, points: Tensor) -> Tensor:
         """Return (B,) values by plain operations, which autograd can differentiate any number of times."""
@@ -199,18 +202,19 @@ class _Batch:
             states = step.apply(states, step.prepare(points, None, None))
         return real_dot(states[0], self.observe.apply(states, ())[0])
 
-    def run(self, points: Tensor, gradients: Tensor | None, rows: Tensor, work: Workspace) -> Tensor:
+    def run(self, points: Tensor, gradients: Tensor | None, rows: _Rows, work: Workspace) -> Tensor:
         """Return (B,) values; add to rows of the gradients (all tasks, P) if given."""
         pair_shape = (1 if gradients is None else 2, *self.initial.shape)
         for name in (0, 1):  # so that both are of their final size before the first view of them
             work.tensor(name, pair_shape, self.initial)
         states = work.tensor(0, (1, *self.initial.shape), self.initial).copy_(self.initial)
         keep = gradients is not None and states.nbytes * len(self.kernels) <= _KEPT
-        kept: list[Prepared | None] = []
+        kept: dict[int, Prepared] = {}
         for place, step in enumerate(self.kernels):
-            prepared = step.prepare(points, work, place if keep else None)
-            states = step.apply(states, prepared, work=work)
-            kept.append(prepared if keep else None)
+            ready = step.prepare(points, work, place if keep else None)
+            states = step.apply(states, ready, work=work)
+            if keep:
+                kept[place] = ready
         if gradients is None:
             return real_dot(states[0], self.observe.apply(states, (), work=work)[0])
         pair = work.other(states, pair_shape)
@@ -218,8 +222,8 @@ class _Batch:
         self.observe.apply(states, (), work=work, out=pair[1:])
         values = real_dot(pair[0], pair[1])
         out = torch.zeros_like(points)
-        for place, (step, earlier) in reversed(list(enumerate(zip(self.kernels, kept, strict=True)))):
-            ready = step.prepare(points, work, None) if earlier is None else earlier
+        for place, step in reversed(list(enumerate(self.kernels))):
+            ready = kept[place] if keep else step.prepare(points, work, None)
             undone = step.add_gradient(pair, ready, out, work)
             if place:
                 pair = step.apply(pair, ready, inverse=True, work=work) if undone is None else undone
