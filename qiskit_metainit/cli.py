@@ -228,14 +228,31 @@ def train(
     batch: Annotated[int, typer.Option(help="Instances a step.", min=1)] = 64,
     instances: Annotated[int, typer.Option(help="Training instances.", min=1)] = 1008,
     learning_rate: Annotated[float, typer.Option(help="Adam's, at the start.")] = 3e-3,
-    seed: Annotated[int, typer.Option(help="Of the weights and the instances.")] = 0,
+    engine: Annotated[
+        str, typer.Option(help="Answers with costs and gradients: statevector, parameter_shift, general_shift, spsa.")
+    ] = "statevector",
+    shots_per_eval: Annotated[
+        int | None, typer.Option(help="Sampled shots of every circuit evaluation; by default exact values.", min=1)
+    ] = None,
+    noise: Annotated[
+        str | None, typer.Option(help="Train under the noise of a fake backend, such as fake_fez; needs shots.")
+    ] = None,
+    seed: Annotated[int, typer.Option(help="Of the weights, the instances and the noise.")] = 0,
     setting: Annotated[list[str] | None, typer.Option(help="A setting of the model, KEY=JSON; repeatable.")] = None,
 ) -> None:
     """Meta-train a model on random MaxCut instances; repeat the command to go on after an interruption."""
+    import numpy as np
+
     from qiskit_metainit import card
-    from qiskit_metainit.jobs import train_artifact
+    from qiskit_metainit.jobs import make_engine, train_artifact
     from qiskit_metainit.problems.maxcut import MaxCut
     from qiskit_metainit.training import Schedule
+
+    # Another stream than the instances': the same problems and batches come with and without noise.
+    answers = make_engine(engine, shots=shots_per_eval, noise=noise, rng=np.random.default_rng([seed, 1]))
+
+    def note(value: float) -> str:
+        return f"loss {value:.4f}" + (f", {answers.budget.shots:,} shots" if shots_per_eval else "")
 
     try:
         with progress_bar() as update:
@@ -250,7 +267,8 @@ def train(
                 seed=seed,
                 schedule=Schedule(learning_rate=learning_rate, instances=instances),
                 folder=output,
-                progress=lambda step, value: update("training", step + 1, steps, f"loss {value:.4f}"),  # type: ignore[call-arg]
+                engine=answers,
+                progress=lambda step, value: update("training", step + 1, steps, note(value)),  # type: ignore[call-arg]
             )
     except KeyboardInterrupt:
         messages.print(f"Interrupted. The checkpoint is in {output}: repeat the command to go on.", markup=False)
@@ -259,7 +277,8 @@ def train(
     console.print(
         f"Trained {meta.name} for {steps} steps in {report.seconds:.0f} s"
         f"{f' (resumed at step {report.resumed_at})' if report.resumed_at else ''}; "
-        f"mean loss of the last tenth {_tail(report.losses):.4f}. Saved in {output}. "
+        f"mean loss of the last tenth {_tail(report.losses):.4f}"
+        f"{f'; {report.shots:,} shots' if report.shots else ''}. Saved in {output}. "
         f"Next: metainit evaluate {output} --reps {numbers(reps)[-1]}",
         markup=False,
         highlight=False,
@@ -320,7 +339,7 @@ def card_(
     """Write an artifact's model card from stored comparisons."""
     from qiskit_metainit import artifact, card
     from qiskit_metainit.evaluation import Comparison
-    from qiskit_metainit.jobs import BASELINES, LIMITS
+    from qiskit_metainit.jobs import BASELINES, limits
 
     stored, folder = artifact.read(initializer), artifact.find(initializer)
     known = {}
@@ -330,7 +349,7 @@ def card_(
             known[content["title"]] = content["command"], Comparison.from_json(content)
         except (KeyError, TypeError) as error:
             raise ValueError(f"A file of metainit evaluate --json is needed, but {path} is none ({error}).") from error
-    card.write(folder, stored, known, BASELINES, LIMITS)
+    card.write(folder, stored, known, BASELINES, limits(stored))
     console.print(f"Written: {folder / 'card.md'}", markup=False, highlight=False, soft_wrap=True)
 
 

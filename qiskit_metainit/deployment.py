@@ -26,12 +26,12 @@ from qiskit.primitives import (
 )
 from qiskit.primitives.containers.sampler_pub import SamplerPub
 from qiskit.providers import BackendV2
-from qiskit.transpiler import PassManager, generate_preset_pass_manager
+from qiskit.transpiler import PassManager
 from qiskit.transpiler.passes import HighLevelSynthesis
 from qiskit_aer import AerSimulator
 from qiskit_aer.primitives import SamplerV2 as AerSampler
 
-from qiskit_metainit.backends import ONE_THREAD, Rng, embed, errors, low_error_region, restrict
+from qiskit_metainit.backends import ONE_THREAD, Rng, embed, errors, fewest_gates, low_error_region, restrict
 
 _Structure: TypeAlias = tuple[int, tuple[tuple[str, tuple[int, ...]], ...], tuple[int, ...]]
 """Number of qubits, (gate, qubits) of each operation, measured qubits: a circuit without its angles."""
@@ -284,9 +284,6 @@ def _transpile(
     if backend is None:
         return circuit
     if all(len(qubits) < 2 for _, qubits, _ in errors(backend.target)):  # a simulator without a device behind it
-        return generate_preset_pass_manager(3, target=backend.target, seed_transpiler=0).run(circuit)
+        return fewest_gates(circuit, backend.target)
     region = low_error_region(backend.target, circuit.num_qubits)
-    target = restrict(backend.target, region, fractional=False)
-    managers = [generate_preset_pass_manager(3, target=target, seed_transpiler=seed) for seed in range(seeds)]
-    best = min((manager.run(circuit) for manager in managers), key=lambda ran: (ran.num_nonlocal_gates(), ran.depth()))
-    return embed(best, region, backend.num_qubits)
+    return embed(fewest_gates(circuit, restrict(backend.target, region), seeds=seeds), region, backend.num_qubits)

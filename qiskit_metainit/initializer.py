@@ -38,7 +38,6 @@ if TYPE_CHECKING:
 SIMULATED_QUBITS = 20
 """Up to this size a model's queries are simulated exactly where no engine is given."""
 
-
 _UNTRAINED = "the model has weights, but no training on record"
 
 
@@ -285,6 +284,7 @@ class MetaInitializer:
             "batch": batch,
             "seed": seed,
             "schedule": vars(schedule or Schedule()),
+            "engine": {**report.engine, "shots_spent": report.shots},
             "seconds": round(report.seconds, 1),
             "versions": versions(),
         }

@@ -13,6 +13,7 @@ from qiskit.providers import BackendV2
 
 from qiskit_metainit.backends import fake_backend, noisy_simulator
 from qiskit_metainit.deployment import shot_sampler
+from qiskit_metainit.engine_record import noise_of
 from qiskit_metainit.engines.statevector import available_memory
 from qiskit_metainit.evaluation import Protocol, evaluations_until, random_points
 from qiskit_metainit.initializer import MetaInitializer, named
@@ -160,7 +161,8 @@ def _verdict(meta: MetaInitializer, problem: Problem, run: Run, noise: str | Non
     sentences.append(saving)
     if run.stopped is not None:
         sentences.append(f"Stopped by {run.stopped}: the best point so far was sampled.")
-    caveat = "The start was learned on exact simulation" + (f", the run had the noise of {noise}" if noise else "")
+    caveat = f"The start was learned on {noise_of(meta.provenance)}"
+    caveat += f", the run had the noise of {noise}" if noise else ""
     sentences.append(caveat + "; the best sampled cut is no proof of the optimum.")
     return tuple(sentences)
 

@@ -73,7 +73,13 @@ def check_model(model: Model, *, reps: Sequence[int] = (1, 2, 3), seed: int = 0,
 
 
 def check_engine(
-    engine: Engine, *, tolerance: float = 1e-6, seed: int = 0, general: bool = True, depths: Sequence[int] = (1, 3)
+    engine: Engine,
+    *,
+    tolerance: float = 1e-6,
+    seed: int = 0,
+    general: bool = True,
+    depths: Sequence[int] = (1, 3),
+    calls: int = 1,
 ) -> None:
     """Check an engine against ``StatevectorEstimator`` and central differences of it.
 
@@ -86,6 +92,8 @@ def check_engine(
         seed: of tasks and points.
         general: whether circuits other than QAOA with non-diagonal Hamiltonians are checked too.
         depths: of the QAOA tasks.
+        calls: averaged, for an engine whose gradients are random, such as ``Spsa``. The averages are then judged, and
+            six standard errors of each must fit into the tolerance: one too noisy to tell right from wrong fails too.
 
     Raises:
         ConformanceError: at the first thing that does not hold.
@@ -97,17 +105,19 @@ def check_engine(
     width = max(task.num_parameters for task in tasks) + 1
     points = torch.as_tensor(rng.uniform(-1.5, 1.5, size=(len(tasks), width)))
     points.requires_grad_(engine.order > 0)
-    before = engine.budget.circuits
-    values = engine.expectation(tasks, points)
-    _require(tuple(values.shape) == (len(tasks),), f"values of shape ({len(tasks)},) are needed: {tuple(values.shape)}")
-    _require(engine.budget.circuits > before, "the budget must count the circuits of a call")
-    gradients = torch.autograd.grad(values.sum(), points)[0] if engine.order else None
+    answers = [_answer(engine, tasks, points) for _ in range(calls)]
+    values, gradients = (torch.stack(part).mean(dim=0) for part in zip(*answers, strict=True))
+    if calls > 1:
+        for what, part in zip(("values", "gradients"), zip(*answers, strict=True), strict=True):
+            spread = torch.stack(part).std(dim=0).reshape(len(tasks), -1).amax(dim=1)
+            known = 6 * max(float(s) / task.scale for s, task in zip(spread, tasks, strict=True)) / calls**0.5
+            _require(known <= tolerance, f"the {what} are known to {known:.2g} of the scale only: raise calls")
     for row, task in enumerate(tasks):
         point = points[row, : task.num_parameters].detach().numpy()
         reference = _reference(task, point)
         error = abs(values[row].item() - reference) / task.scale
         _require(error <= tolerance, f"value of task {row} (P = {point.size}) is off by {error:.2g} of the scale")
-        if gradients is None:
+        if not engine.order:
             continue
         _require(not gradients[row, point.size :].any(), "entries beyond a task's parameters must get zero gradient")
         for place in range(point.size):
@@ -118,6 +128,16 @@ def check_engine(
             _require(
                 error <= max(tolerance, 1e-5), f"gradient {place} of task {row} is off by {error:.2g} of the scale"
             )
+
+
+def _answer(engine: Engine, tasks: Sequence[Task], points: Tensor) -> tuple[Tensor, Tensor]:
+    """Return (B,) values and (B, P) gradients, zeros where the engine has none, of one call."""
+    before = engine.budget.circuits
+    values = engine.expectation(tasks, points)
+    _require(tuple(values.shape) == (len(tasks),), f"values of shape ({len(tasks)},) are needed: {tuple(values.shape)}")
+    _require(engine.budget.circuits > before, "the budget must count the circuits of a call")
+    gradients = torch.autograd.grad(values.sum(), points)[0] if engine.order else torch.zeros_like(points)
+    return values.detach(), gradients
 
 
 def check_family(family: Family, *, seed: int = 0, count: int = 20) -> None:

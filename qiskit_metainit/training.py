@@ -6,8 +6,9 @@ import json
 import math
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -18,6 +19,7 @@ from torch import Tensor
 from qiskit_metainit.ansatz import check_reps
 from qiskit_metainit.budget import Budget
 from qiskit_metainit.engine import Engine
+from qiskit_metainit.engine_record import describe, generators, noise_settings
 from qiskit_metainit.features import of_qaoa
 from qiskit_metainit.model import Model
 from qiskit_metainit.problem import Family, Problem
@@ -80,6 +82,10 @@ class Report:
     """Whether any instance has one-qubit terms."""
     resumed_at: int = 0
     """Step at which a checkpoint was taken up, 0 for a fresh start."""
+    engine: Mapping[str, Any] = field(default_factory=dict)
+    """Name and settings of what answered, as JSON values: whether with shots, and under whose noise."""
+    shots: int = 0
+    """Shots of the whole training, resumed steps included; 0 for exact values."""
 
 
 @dataclass(frozen=True)
@@ -115,7 +121,7 @@ def train(
     Args:
         model: any model with weights.
         family: where the instances come from.
-        engine: answers with costs and their gradients.
+        engine: answers with costs and their gradients, exactly or with noise.
         reps: depths p, one drawn a step.
         loss: a meta-loss, or its name in ``LOSSES``.
         steps: gradient steps in all, those before a resumption included.
@@ -123,7 +129,9 @@ def train(
         rng: draws instances, sizes, depths and batches.
         schedule: of the optimiser.
         checkpoint: a file. If it exists, training goes on from there to the same result as without interruption; it
-            is written every ``checkpoint_every`` steps, at the end, and when the training is interrupted.
+            is written every ``checkpoint_every`` steps, at the end, and when the training is interrupted. With sampling
+            noise the result is the same if the noise comes from generators that the engine or its estimator shows
+            (``shot_estimator``, ``device_estimator``), whose state is kept; otherwise it is as likely, not the same.
         progress: called with (step, loss) after every step.
 
     Raises:
@@ -143,6 +151,7 @@ def train(
         "model": type(model).__name__,
         "settings": dict(model.settings),
         "family": [type(family).__name__, dict(family.settings)],
+        "engine": noise_settings(engine),
         "rng": rng.bit_generator.state,
         **vars(schedule),
     }
@@ -150,12 +159,11 @@ def train(
     start, before = time.perf_counter(), engine.budget.copy()
     pool = _Pool([family.sample(rng) for _ in range(schedule.instances)])
     optimizer = torch.optim.Adam(model.parameters(), lr=schedule.learning_rate)
-    losses: list[float] = []
-    depths: list[int] = []
+    history = _History([rng, *generators(engine)])
     if checkpoint is not None and checkpoint.exists():
-        losses, depths = _restore(checkpoint, fingerprint, model, optimizer, rng)
-    resumed_at = len(losses)
-    state = json.dumps(rng.bit_generator.state)
+        _restore(checkpoint, fingerprint, model, optimizer, history)
+    losses, resumed_at, shots_before = history.losses, len(history.losses), history.shots
+    history.note(shots_before)
     whole = True  # whether weights, rng state and losses belong to the same step, so that they may be saved
     model.train()
     try:
@@ -182,27 +190,45 @@ def train(
             whole = False
             optimizer.step()
             losses.append(value.item())
-            depths.append(known[0].reps)
-            state = json.dumps(rng.bit_generator.state)
+            history.depths.append(known[0].reps)
+            history.note(shots_before + engine.budget.since(before).shots)
             whole = True
             if checkpoint is not None and (step + 1) % schedule.checkpoint_every == 0:
-                _save(checkpoint, fingerprint, model, optimizer, state, losses, depths)
+                _save(checkpoint, fingerprint, model, optimizer, history)
             if progress is not None:
                 progress(step, losses[-1])
     finally:
         model.eval()
         if checkpoint is not None and whole and len(losses) > resumed_at:
-            _save(checkpoint, fingerprint, model, optimizer, state, losses, depths)
+            _save(checkpoint, fingerprint, model, optimizer, history)
     return Report(
         losses=tuple(losses),
-        depths=tuple(depths),
+        depths=tuple(history.depths),
         seconds=time.perf_counter() - start,
         spent=engine.budget.since(before),
         qubits=pool.qubits,
         order=max(pool.orders),
         fields=1 in pool.orders,
         resumed_at=resumed_at,
+        engine=describe(engine),
+        shots=history.shots,
     )
+
+
+class _History:
+    """What a training went through, and where its generators were after the last whole step."""
+
+    def __init__(self, streams: list[np.random.Generator]) -> None:
+        self.losses: list[float] = []
+        self.depths: list[int] = []
+        self.shots = 0
+        self.states: list[str] = []
+        self.streams = streams
+
+    def note(self, shots: int) -> None:
+        """Keep the shots spent and where the generators are."""
+        self.shots = shots
+        self.states = [json.dumps(stream.bit_generator.state) for stream in self.streams]
 
 
 class _Pool:
@@ -256,41 +282,36 @@ def _check(model: Model, engine: Engine, reps: Sequence[int], steps: int, batch:
             raise ValueError(f"The model cannot be trained at reps={depth}: {reason}.")
 
 
-def _save(
-    path: Path,
-    plan: str,
-    model: Model,
-    optimizer: torch.optim.Optimizer,
-    state: str,
-    losses: list[float],
-    depths: list[int],
-) -> None:
+def _save(path: Path, plan: str, model: Model, optimizer: torch.optim.Optimizer, history: _History) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     content = {
         "plan": plan,
         "model": model.state_dict(),
         "optimizer": optimizer.state_dict(),
-        "rng": state,
-        "losses": losses,
-        "depths": depths,
+        "rng": history.states[0],
+        "noise": history.states[1:],
+        "losses": history.losses,
+        "depths": history.depths,
+        "shots": history.shots,
     }
     partial = path.with_name(path.name + ".partial")  # so that a crash while writing leaves the last checkpoint whole
     torch.save(content, partial)
     partial.replace(path)
 
 
-def _restore(
-    path: Path, plan: str, model: Model, optimizer: torch.optim.Optimizer, rng: np.random.Generator
-) -> tuple[list[float], list[int]]:
+def _restore(path: Path, plan: str, model: Model, optimizer: torch.optim.Optimizer, history: _History) -> None:
     try:
         content = torch.load(path, weights_only=True)
-        known, history = json.loads(content["plan"]), (list(content["losses"]), list(content["depths"]))
+        known = json.loads(content["plan"])
+        losses, depths = list(content["losses"]), list(content["depths"])
+        states = [json.loads(state) for state in (content["rng"], *content.get("noise", ()))]
     except Exception as error:  # torch raises many kinds on a damaged file
         raise ValueError(
             f"A checkpoint of this training is needed, but {path} cannot be read ({error}). Move the file away to "
             "start afresh."
         ) from error
     wanted = json.loads(plan)
+    known.setdefault("engine", wanted["engine"])  # the first version did not say
     if known != wanted:
         differing = sorted(key for key in wanted if known.get(key) != wanted[key])
         raise ValueError(
@@ -299,5 +320,6 @@ def _restore(
         )
     model.load_state_dict(content["model"])
     optimizer.load_state_dict(content["optimizer"])
-    rng.bit_generator.state = json.loads(content["rng"])
-    return history
+    for stream, state in zip(history.streams, states, strict=True):
+        stream.bit_generator.state = state
+    history.losses, history.depths, history.shots = losses, depths, int(content.get("shots", 0))

@@ -6,14 +6,17 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from oracles import BatchedEstimator, EveryDirection
 from qiskit.primitives import StatevectorEstimator, StatevectorSampler
 from qiskit.quantum_info import SparsePauliOp
 from torch import Tensor
 
 from qiskit_metainit import artifact, features, plugins
 from qiskit_metainit.engine import attach_gradient
+from qiskit_metainit.engines.general_shift import GeneralShift
 from qiskit_metainit.engines.parameter_shift import ParameterShift
 from qiskit_metainit.engines.sampling import Sampling
+from qiskit_metainit.engines.spsa import Spsa
 from qiskit_metainit.engines.statevector import Statevector
 from qiskit_metainit.features import FeatureBatch
 from qiskit_metainit.model import Model, State
@@ -25,9 +28,15 @@ from qiskit_metainit.testing import ConformanceError, check_cost, check_engine, 
 ENGINES = {
     "statevector": (Statevector, {}),
     "parameter_shift": (lambda: ParameterShift(StatevectorEstimator()), {}),
+    "general_shift": (lambda: GeneralShift(StatevectorEstimator()), {}),
     "sampling": (
         lambda: Sampling(StatevectorSampler(seed=1), shots=40000),
         {"tolerance": 0.02, "general": False},
+    ),
+    # All directions in turn: their mean is the gradient but for a bias of order step^2. Random ones: test_spsa.
+    "spsa": (
+        lambda: Spsa(BatchedEstimator(), step=1e-3, directions=2**11, rng=EveryDirection()),
+        {"tolerance": 1e-4},
     ),
 }
 

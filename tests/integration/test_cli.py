@@ -5,6 +5,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ import pytest
 from torch import Tensor
 
 from qiskit_metainit import artifact, cli, plugins
+from qiskit_metainit.engines.spsa import Spsa
 from qiskit_metainit.engines.statevector import Statevector
 from qiskit_metainit.initializer import MetaInitializer
 from qiskit_metainit.problems.maxcut import MaxCut
@@ -163,6 +165,58 @@ def test_an_interrupted_training_goes_on_where_it_was(
     assert (folder / "weights.safetensors").read_bytes() == (small / "weights.safetensors").read_bytes()
 
 
+def test_train_under_shots_and_the_noise_of_a_device(metainit: Program, tmp_path: Path) -> None:
+    folder, size = tmp_path / "noisy", ("--reps", 1, "--sizes", 4, "--steps", 3, "--batch", 2, "--instances", 4)
+    arguments = ("train", "sk_correction", "--output", folder, *size, *SMALL, "--engine", "spsa")
+    code, out, err = metainit(*arguments, "--shots-per-eval", 50, "--noise", "fake_fez")
+    assert code == 0, err
+    assert "; 900 shots. Saved in" in flat(out)  # three steps, two instances, three circuits, fifty shots
+    assert "900 shots" in flat(err)  # in the progress
+    meta = MetaInitializer.load(folder)
+    assert meta.provenance["command"].endswith("--engine spsa --shots-per-eval 50 --noise fake_fez")
+    known = meta.provenance["engine"]
+    assert (known["name"], known["shots"], known["noise"], known["shots_spent"]) == ("spsa", 50, "fake_fez", 900)
+    other = tmp_path / "again"
+    metainit(*(other if item == folder else item for item in arguments), "--shots-per-eval", 50, "--noise", "fake_fez")
+    assert (folder / "weights.safetensors").read_bytes() == (other / "weights.safetensors").read_bytes()
+
+
+def test_an_interrupted_noisy_training_does_not_go_on_under_other_noise(
+    metainit: Program, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    arguments = ("train", "sk_correction", "--output", tmp_path / "noisy", *TRAIN, *SMALL, "--engine", "spsa")
+    with monkeypatch.context() as patch:
+        expectation, calls = Spsa.expectation, iter(range(100))
+
+        def unplugged(self: Spsa, tasks: Sequence[Task], points: Tensor) -> Tensor:
+            if next(calls) == 2:
+                raise KeyboardInterrupt
+            return expectation(self, tasks, points)
+
+        patch.setattr(Spsa, "expectation", unplugged)
+        assert metainit(*arguments, "--shots-per-eval", 20)[0] == 130
+    for other in (("--shots-per-eval", 21), (), ("--shots-per-eval", 20, "--noise", "fake_fez")):
+        code, _, err = metainit(*arguments, *other)
+        assert code == 2
+        assert "is of another training: engine differ" in flat(err)
+    code, out, _ = metainit(*arguments, "--shots-per-eval", 20)
+    assert code == 0
+    assert "resumed at step 2" in flat(out)
+
+
+def test_the_verdict_says_what_noise_the_start_was_learned_under(
+    small: Path, graph: Path, metainit: Program, tmp_path: Path
+) -> None:
+    stored = artifact.read(small)
+    record = {**stored.training, "engine": {"name": "spsa", "shots": 100, "noise": "fake_fez"}}
+    artifact.write(replace(stored, training=record), tmp_path / "noisy")
+    verdict = solved(metainit, graph, *QUICK, "--initializer", tmp_path / "noisy")["verdict"]
+    assert verdict[-1].startswith("The start was learned on 100 shots a circuit under the noise of fake_fez;")
+    assert solved(metainit, graph, *QUICK)["verdict"][-1].startswith(
+        "The start was learned on exact expectation values;"
+    )
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -171,6 +225,17 @@ def test_an_interrupted_training_goes_on_where_it_was(
         (("sk_correction", "--reps", "one"), "integers such as 3, 1,2,5 or 1-8 are needed, but 'one' came"),
         (("sk_correction", "--reps", "1-"), "integers such as"),
         (("sk_correction", "--reps", "0"), "positive integer"),
+        (
+            ("sk_correction", "--shots-per-eval", "9"),
+            "asks an estimator, but 'statevector' came with shots=9, noise=None",
+        ),
+        (
+            ("sk_correction", "--noise", "fake_fez"),
+            "asks an estimator, but 'statevector' came with shots=None, noise='fake_fez'",
+        ),
+        (("sk_correction", "--engine", "spsa", "--noise", "fake_fez"), "Noise needs a number of shots"),
+        (("sk_correction", "--engine", "sampling"), "An engine that trains is needed, but 'sampling' came"),
+        (("sk_correction", "--engine", "nonsense"), "There is no plugin 'nonsense' among the engines"),
         (("sk_correction", "--reps", "3-1"), "At least one depth"),
         (("sk_correction", "--sizes", "2"), "sizes must be an integer >= 4"),
         (("sk_correction", "--graphs", "small_world"), "graphs must be one of erdos_renyi"),
