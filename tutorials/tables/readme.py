@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from qiskit_metainit.card import markdown, table
 from qiskit_metainit.evaluation import Comparison
@@ -19,11 +21,86 @@ def rendered(text: str) -> str:
     def block(match: re.Match[str]) -> str:
         path = ROOT / "tutorials" / "results" / f"{match[1]}.json"
         content = json.loads(path.read_text(encoding="utf-8"))
+        if "workloads" in content:
+            return f"<!-- table {match[1]} -->\n{speed(content)}\n<!-- end -->"
         rows = table(Comparison.from_json(content), BASELINES)
         note = f"{content['instances']} instances, {content['title']}: `{content['command']}`."
         return f"<!-- table {match[1]} -->\n{note}\n\n{markdown(rows)}\n<!-- end -->"
 
     return re.sub(r"<!-- table (\w+) -->.*?<!-- end -->", block, text, flags=re.DOTALL)
+
+
+def speed(content: Mapping[str, Any]) -> str:
+    """Return the speed comparison: a note, a table, and the memory."""
+    entries = content["workloads"]
+    machines = {json.dumps(entry["machine"], sort_keys=True): entry["machine"] for entry in entries}
+    notes = [f"{machine['cpu']}, threads: {machine['threads']}" for machine in machines.values()]
+    commands = dict.fromkeys(entry["command"] for entry in entries)
+    note = f"{'; '.join(notes)}: {', '.join(f'`{command}`' for command in commands)}."
+    header = ["", "single", "double", "lightning", "fastest other", "", "Aer + shifts", "floor"]
+    text = f"{note}\n\n{markdown([header, *map(_speed_row, entries)])}"
+    return "\n\n".join([text, *_memory(content["memory"])])
+
+
+def _speed_row(entry: Mapping[str, Any]) -> list[str]:
+    results = entry["results"]
+    own = {name.split()[1]: result for name, result in results.items() if "ratio" not in result}
+    others = {name: _like_with_like(result) for name, result in results.items() if "ratio" in result}
+    lightning, aer = others.pop("lightning", None), others.pop("aer parameter shift", None)
+    others.pop("lightning single", None)
+    fastest = min(others, key=lambda name: others[name]["median"], default="")
+    batch = f", batch {entry['batch']}" if entry.get("batch", 1) > 1 else ""
+    return [
+        entry["name"] + batch,
+        *(_time(own[precision]) for precision in ("single", "double")),
+        _ratio(lightning),
+        fastest,
+        _ratio(others.get(fastest)),
+        _ratio(aer),
+        f"{own['single']['times_floor']:.1f}" if "times_floor" in own["single"] else "",
+    ]
+
+
+def _like_with_like(result: Mapping[str, Any]) -> Mapping[str, float]:
+    """Return a peer's ratio to this package's engine in the peer's own precision."""
+    ratios: Mapping[str, Mapping[str, float]] = result["ratio"]
+    return ratios[result.get("precision", "double")]
+
+
+def _memory(rows: list[Mapping[str, Any]]) -> list[str]:
+    """Return a sentence for the largest size of this package's engine."""
+    own = [row for row in rows if row["name"].startswith("statevector") and "statevectors" in row]
+    if not own:
+        return []
+    largest = max(row["qubits"] for row in own)
+    parts = [
+        f"{row['statevectors']['call']:.1f} ({row['name'].removeprefix('statevector ')}, p = {row['reps']})"
+        for row in own
+        if row["qubits"] == largest
+    ]
+    return [f"Peak memory of value and gradient at n = {largest}, in statevectors: {', '.join(parts)}."]
+
+
+def _ratio(ratio: Mapping[str, float] | None) -> str:
+    if ratio is None:
+        return ""
+    median, low, high = (
+        f"{ratio[key]:,.0f}" if ratio[key] >= 100 else f"{ratio[key]:.2g}" for key in ("median", "low", "high")
+    )
+    return f"{median}x ({low} to {high})"
+
+
+def _time(result: Mapping[str, Any]) -> str:
+    text = _duration(result["seconds"]["median"])
+    first = result.get("first_epoch_seconds")
+    return text if first is None else f"{text} (the first {_duration(first['median'])})"
+
+
+def _duration(seconds: float) -> str:
+    for unit, size in (("s", 1.0), ("ms", 1e-3)):
+        if seconds >= size:
+            return f"{seconds / size:.3g} {unit}"
+    return f"{seconds * 1e6:.3g} us"
 
 
 if __name__ == "__main__":
