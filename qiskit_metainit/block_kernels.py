@@ -39,14 +39,17 @@ class HadamardKernel(Kernel):
     ) -> Tensor:
         """See Kernel."""
         for shape, matrix in self._steps:
-            target = None if work is None else work.other(states)
-            view = torch.view_as_real(states).reshape(shape)
-            out = None if target is None else torch.view_as_real(target).view(shape)
+            target, out = states, None
+            if work is None:
+                view = torch.view_as_real(states).reshape(shape)
+            else:
+                target = work.other(states)
+                view, out = work.real(states, shape), work.real(target, shape)
             if len(shape) == 2:
                 result = torch.mm(view, matrix, out=out)
             else:
                 result = torch.bmm(matrix.expand(view.shape[0], -1, -1), view, out=out)
-            states = torch.view_as_complex(result.reshape(*states.shape, 2)) if target is None else target
+            states = torch.view_as_complex(result.reshape(*states.shape, 2)) if out is None else target
         return states
 
     @cached_property

@@ -41,6 +41,18 @@ class Workspace:
             view = self._views[key, shape] = flat[:size].view(*shape)
         return view
 
+    def real(self, states: Tensor, shape: Sequence[int]) -> Tensor:
+        """Return states as real numbers in another shape; views of this memory are made once."""
+        for name in (0, 1):
+            own = self._views.get(((name, states.dtype, states.device), states.shape))
+            if own is states:
+                key = ((name, states.dtype, states.device), (states.shape, shape))
+                view = self._views.get(key)
+                if view is None:
+                    view = self._views[key] = torch.view_as_real(states).view(shape)
+                return view
+        return torch.view_as_real(states).reshape(shape)
+
     def other(self, states: Tensor, shape: Sequence[int] | None = None) -> Tensor:
         """Return one of two tensors of that shape, by default the same, which does not overlap these states."""
         first = self.tensor(0, shape or states.shape, states)

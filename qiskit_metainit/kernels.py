@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Hashable
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import torch
@@ -30,10 +31,9 @@ class DiagonalKernel(Kernel):
         shape = (self.generators.shape[0], self.generators.shape[2])
         phase, cosine = (None if work is None else work.tensor(name, shape, points) for name in ("phase", "cosine"))
         angle = -self.constant if self.constant.shape[1] else None
-        for place, parameter in enumerate(self.parameters):
-            minus = self.generators[:, place].imag
+        for parameter, minus in zip(self.parameters, self._minus, strict=True):
             if angle is None:
-                angle = torch.mul(minus, points[:, parameter, None], out=phase)
+                angle = torch.mul(minus, points.select(1, parameter)[:, None], out=phase)
             else:
                 angle = torch.addcmul(angle, minus, points[:, parameter, None], out=phase)
         assert angle is not None
@@ -55,10 +55,18 @@ class DiagonalKernel(Kernel):
     def add_gradient(self, pair: Tensor, prepared: Prepared, out: Tensor, work: Workspace) -> Tensor | None:
         """See Kernel."""
         spare = work.other(pair)
-        for place, parameter in enumerate(self.parameters):
-            weighted = torch.mul(pair[0], self.generators[:, place], out=spare[0])
+        for parameter, generator in zip(self.parameters, self._each, strict=True):
+            weighted = torch.mul(pair[0], generator, out=spare[0])
             out.select(1, parameter).add_(real_dot(pair[1], weighted, spare[1]), alpha=2.0)
         return None
+
+    @cached_property
+    def _each(self) -> tuple[Tensor, ...]:
+        return self.generators.unbind(1)
+
+    @cached_property
+    def _minus(self) -> list[Tensor]:
+        return [generator.imag for generator in self._each]
 
 
 @dataclass(frozen=True, eq=False)

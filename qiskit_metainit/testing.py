@@ -112,6 +112,8 @@ def check_engine(
             spread = torch.stack(part).std(dim=0).reshape(len(tasks), -1).amax(dim=1)
             known = 6 * max(float(s) / task.scale for s, task in zip(spread, tasks, strict=True)) / calls**0.5
             _require(known <= tolerance, f"the {what} are known to {known:.2g} of the scale only: raise calls")
+    if engine.order > 1:
+        _check_curvature(engine, tasks, points, tolerance)
     for row, task in enumerate(tasks):
         point = points[row, : task.num_parameters].detach().numpy()
         reference = _reference(task, point)
@@ -128,6 +130,19 @@ def check_engine(
             _require(
                 error <= max(tolerance, 1e-5), f"gradient {place} of task {row} is off by {error:.2g} of the scale"
             )
+
+
+def _check_curvature(engine: Engine, tasks: Sequence[Task], points: Tensor, tolerance: float) -> None:
+    """Check the second derivatives along one direction by central differences of the gradients."""
+    direction = torch.linspace(-1.0, 1.0, points.numel(), dtype=points.dtype).reshape(points.shape)
+    direction = direction / direction.norm(dim=1, keepdim=True)
+    (gradients,) = torch.autograd.grad(engine.expectation(tasks, points).sum(), points, create_graph=True)
+    (curvature,) = torch.autograd.grad((gradients * direction).sum(), points)
+    near = [_answer(engine, tasks, (points + step * direction).detach().requires_grad_())[1] for step in (3e-5, -3e-5)]
+    error = (curvature - (near[0] - near[1]) / 6e-5).abs().amax(dim=1)
+    for row, task in enumerate(tasks):
+        relative = float(error[row]) / task.scale
+        _require(relative <= max(tolerance, 1e-5), f"second derivatives of task {row} are off by {relative:.2g}")
 
 
 def _answer(engine: Engine, tasks: Sequence[Task], points: Tensor) -> tuple[Tensor, Tensor]:

@@ -109,6 +109,20 @@ class SlightlyWrongGradient(Wrapped):
         return attach_gradient(points, values.detach(), gradient * 1.01)
 
 
+class WrongCurvature(Wrapped):
+    order = 2
+
+    def expectation(self, tasks: Sequence[Task], points: Tensor) -> Tensor:
+        plain = points.detach().requires_grad_()
+        values = self.inner.expectation(tasks, plain)
+        (gradient,) = torch.autograd.grad(values.sum(), plain)
+
+        def again(points: Tensor) -> Tensor:
+            return self.inner.expectation(tasks, 1.001 * points)
+
+        return attach_gradient(points, values.detach(), gradient, again)
+
+
 class BatchLeakingEngine(Wrapped):
     def expectation(self, tasks: Sequence[Task], points: Tensor) -> Tensor:
         return self.inner.expectation([tasks[0]] * len(tasks), points)
@@ -141,6 +155,7 @@ class LexicalParameters(Wrapped):
     [
         (WrongGradient, {}, "gradient"),
         (SlightlyWrongGradient, {}, "gradient"),
+        (WrongCurvature, {}, "second derivatives"),
         (BatchLeakingEngine, {"general": False}, "value"),
         (SwappedParameters, {}, "value"),
         (LexicalParameters, {"depths": (11,)}, "value"),
