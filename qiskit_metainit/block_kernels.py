@@ -77,6 +77,11 @@ class ProductKernel(Kernel):
     slopes: Tensor  # (B, T, m, J)
     constant: Tensor  # (B, T, m)
 
+    @property
+    def kept(self) -> int:
+        """See Kernel."""
+        return 7 * len(self._spans)
+
     def prepare(self, points: Tensor, work: Workspace | None, slot: Hashable) -> Prepared:
         """Return each rotation (B, T, m, 2, 2), then each block (B, K, K)."""
         columns = points.index_select(1, column_index(self.parameters, points.device))

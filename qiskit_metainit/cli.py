@@ -271,7 +271,9 @@ def train(
                 progress=lambda step, value: update("training", step + 1, steps, note(value)),  # type: ignore[call-arg]
             )
     except KeyboardInterrupt:
-        messages.print(f"Interrupted. The checkpoint is in {output}: repeat the command to go on.", markup=False)
+        kept = (output / "checkpoint.pt").exists()
+        told = f"The checkpoint is in {output}: repeat the command to go on." if kept else "There is no checkpoint yet."
+        messages.print(f"Interrupted. {told}", markup=False)
         raise typer.Exit(130) from None
     card.loss_curve(report, output / "loss.png")
     console.print(

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import cast
 
 import numpy as np
@@ -60,9 +61,28 @@ class Plan:
         kept = tuple(start[qubit] for qubit in tapering.kept)
         return cls(len(kept), kept, (), tuple(reduced), tapering.observable(observable))
 
+    @cached_property
+    def runs(self) -> list[Run]:
+        """The operations merged; with gates without parameters this takes memory of the size of the state."""
+        return [run for part in (self.leading, self.operations) for run in merged(part, self.num_qubits)]
+
+    @property
+    def held(self) -> int:
+        """The least number of vectors of the state's size that a program holds besides those in flight.
+
+        The initial state, the Hamiltonian and the flips, unless gates without parameters have to be looked at first, or
+        a sector may be all there is.
+        """
+        held = 1 + max(1, len(set(self.observable.x.tolist())))
+        if self.leading or any(isinstance(item, Fixed) for item in self.operations):
+            return held
+        kinds = {run.kind for run in self.runs}
+        flips = {tuple(pauli for pauli, _ in run.paulis) for run in self.runs if run.kind == "flip"}
+        return held + (len(flips) if kinds & {"x", "product"} else 0)
+
     def program(self, *, sector: bool = True) -> Program:
         """Return the program, of a sector if there is one and it is allowed."""
-        runs = [run for part in (self.leading, self.operations) for run in merged(part, self.num_qubits)]
+        runs = self.runs
         real = not any(one.imag.any() for one in self.start)  # as it mostly is: half the memory
         initial: Complex | Real = np.ones(1)
         for one in self.start:

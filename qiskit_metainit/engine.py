@@ -55,6 +55,11 @@ class Engine(Protocol):
 
 def check_points(tasks: Sequence[Task], points: Tensor) -> None:
     """Raise a TypeError or ValueError unless ``points`` is a finite (B, P) floating tensor that serves every task."""
+    if isinstance(tasks, Task) or not all(isinstance(task, Task) for task in tasks):
+        kinds = (
+            type(tasks).__name__ if isinstance(tasks, Task) else ", ".join(sorted({type(t).__name__ for t in tasks}))
+        )
+        raise TypeError(f"A list of tasks is needed, but {kinds} came. Make them with Task.qaoa(operator, reps=...).")
     if not isinstance(points, Tensor) or not points.is_floating_point():
         kind = points.dtype if isinstance(points, Tensor) else type(points).__name__
         raise TypeError(
@@ -107,14 +112,28 @@ def attach_gradient(
 class _Measured(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, points: Tensor, values: Tensor, gradients: Tensor) -> Tensor:
-        ctx.save_for_backward(gradients)
+        ctx.save_for_backward(points, gradients)
         return values.clone()
 
     @staticmethod
-    @torch.autograd.function.once_differentiable
     def backward(ctx: Any, outer: Tensor) -> tuple[Tensor, None, None]:
-        (gradients,) = ctx.saved_tensors
-        return outer[:, None] * gradients, None, None
+        points, gradients = ctx.saved_tensors
+        return _Slope.apply(points, outer, gradients), None, None  # type: ignore[no-untyped-call]
+
+
+class _Slope(torch.autograd.Function):
+    """The derivative by the points, which must not pass for a constant where it is differentiated itself."""
+
+    @staticmethod
+    def forward(ctx: Any, points: Tensor, outer: Tensor, gradients: Tensor) -> Tensor:
+        return outer[:, None] * gradients
+
+    @staticmethod
+    def backward(ctx: Any, outer: Tensor) -> tuple[None, None, None]:
+        raise RuntimeError(
+            "Second derivatives are needed, but this engine offers first ones only (order = 1). Use the statevector "
+            "engine, or detach the gradient."
+        )
 
 
 class _Differentiable(torch.autograd.Function):

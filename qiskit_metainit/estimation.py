@@ -76,8 +76,13 @@ class Estimation:
                 f"An estimator primitive (BaseEstimatorV2) is needed, but a {type(estimator).__name__} came. "
                 "Wrap a backend with qiskit.primitives.BackendEstimatorV2(backend=...)."
             )
-        if shots is not None and shots < 1:
+        if shots is not None and (not isinstance(shots, int | np.integer) or shots < 1):
             raise ValueError(f"shots must be a positive integer or None, but {shots!r} came.")
+        if pass_manager is not None and not isinstance(pass_manager, Transpiler):
+            raise TypeError(
+                f"A pass manager with a run method is needed, but a {type(pass_manager).__name__} came. Make one with "
+                "qiskit.transpiler.generate_preset_pass_manager(optimization_level=1, backend=...)."
+            )
         self.estimator = estimator
         self.shots = shots
         self.pass_manager = pass_manager
@@ -103,7 +108,7 @@ class Estimation:
         energies = []
         for (prepared, points), result in zip(pubs, results, strict=True):
             energy = np.asarray(result.data.evs, dtype=np.float64).reshape(points.shape[:-1])
-            shots = _shots(result.metadata) * prepared.bases
+            shots = _shots(result.metadata, self.shots) * prepared.bases
             self.budget.add(circuits=energy.size, shots=shots * energy.size)
             energies.append(energy)
         return energies
@@ -192,12 +197,12 @@ def _composite(operation: Any) -> bool:
     return getattr(operation, "definition", None) is not None and not hasattr(operation, "__array__")
 
 
-def _shots(metadata: Mapping[str, Any]) -> int:
-    """Return the shots of one circuit: as the estimator says, or as the precision it was asked for amounts to."""
+def _shots(metadata: Mapping[str, Any], asked: int | None) -> int:
+    """Return the shots of one circuit: as the estimator says, as the precision it aimed at amounts to, or as asked."""
     if metadata.get("shots"):
         return int(metadata["shots"])
     precision = float(metadata.get("target_precision") or 0.0)
-    return round(1.0 / precision**2) if precision else 0
+    return round(1.0 / precision**2) if precision else asked or 0
 
 
 def _append(circuit: QuantumCircuit, rotation: Rotation, angle: object) -> None:

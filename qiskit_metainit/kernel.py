@@ -91,6 +91,11 @@ class Kernel(ABC):
                 known[key] = column[0].expand(len(column), *column[0].shape[1:]) if same else torch.cat(column)
         return cls(**{n: known[tuple(map(id, c))] if isinstance(c[0], Tensor) else c[0] for n, c in columns.items()})
 
+    @property
+    def kept(self) -> int:
+        """About the states that autograd keeps for a derivative of the gradient by this op."""
+        return 2
+
     def prepare(self, points: Tensor, work: Workspace | None, slot: Hashable) -> Prepared:
         """Return what the other methods need of the points (B, P), in memory of that slot if there is a workspace."""
         return ()

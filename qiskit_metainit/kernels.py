@@ -26,6 +26,11 @@ class DiagonalKernel(Kernel):
     generators: Tensor  # (B, J, N), -i g_j: complex, since a product of a real and a complex tensor is slow
     constant: Tensor  # (B, N), or (B, 0) for none
 
+    @property
+    def kept(self) -> int:
+        """See Kernel."""
+        return 12
+
     def prepare(self, points: Tensor, work: Workspace | None, slot: Hashable) -> Prepared:
         """Return the (B, N) phases."""
         shape = (self.generators.shape[0], self.generators.shape[2])
@@ -80,6 +85,11 @@ class FlipKernel(Kernel):
     constant: Tensor  # (B, 1)
     modulus: Tensor  # (B, N) or (B, 1): |weights|
     direction: Tensor  # (B, N): -i weights / |weights|, 0 where the weight is
+
+    @property
+    def kept(self) -> int:
+        """See Kernel."""
+        return 12
 
     def prepare(self, points: Tensor, work: Workspace | None, slot: Hashable) -> Prepared:
         """Return the cosines (B, N) or (B, 1), and the direction times the sines (B, N)."""
@@ -176,23 +186,26 @@ def kernel(op: program.Op, num_qubits: int, dtype: torch.dtype, device: str, kno
 
     match op:
         case program.Diagonal():
-            constant = number(op.constant if op.constant is not None else np.zeros(0))
+            shift = number(op.constant if op.constant is not None else np.zeros(0))
             if id(op.generators) not in known:
                 known[id(op.generators)] = _imaginary(-op.generators, dtype, device)
-            return DiagonalKernel(op.parameters, known[id(op.generators)], constant)
+            return DiagonalKernel(op.parameters, known[id(op.generators)], shift)
         case program.Hadamard():
             return HadamardKernel(op.mask, num_qubits, number(np.zeros(0)))
         case program.Product():
             angles = number(op.slopes), number(op.constant)
             return ProductKernel(op.parameters, op.letters, op.qubits, num_qubits, *angles)
         case program.Flip():
-            modulus = np.abs(op.weights)
-            direction = np.divide(-1j * op.weights, modulus, out=np.zeros_like(op.weights), where=modulus > 0)
-            if np.allclose(modulus, modulus[:1], rtol=1e-12, atol=0.0):
-                modulus = modulus[:1]
+            if id(op.weights) not in known:
+                modulus = np.abs(op.weights)
+                direction = np.divide(-1j * op.weights, modulus, out=np.zeros_like(op.weights), where=modulus > 0)
+                known[id(op.weights)] = number(direction)
+                constant = np.allclose(modulus, modulus[:1], rtol=1e-12, atol=0.0)
+                known[-id(op.weights)] = number(modulus[:1] if constant else modulus)
             angle = number(op.slopes), number(np.array([op.constant]))
             partner = None if op.partner is None else Shared(torch.as_tensor(op.partner, device=device))
-            return FlipKernel(op.parameters, op.flip, partner, *angle, number(modulus), number(direction))
+            own = known[-id(op.weights)], known[id(op.weights)]
+            return FlipKernel(op.parameters, op.flip, partner, *angle, *own)
         case program.Monomial():
             return MonomialKernel(torch.as_tensor(op.source, device=device)[None], number(op.phases))
         case program.Unitary():

@@ -17,13 +17,11 @@ from qiskit.circuit import (
     Parameter,
     ParameterExpression,
     QuantumCircuit,
-    Qubit,
     Reset,
 )
 from qiskit.circuit.library import (
     GlobalPhaseGate,
     IGate,
-    Initialize,
     PauliEvolutionGate,
     PhaseGate,
     RXGate,
@@ -106,7 +104,8 @@ def split(circuit: QuantumCircuit) -> list[Rotation | Fixed]:
     """Return the circuit's operations in order, every parameter inside the angle of a Pauli rotation.
 
     Standard gates, nested circuits and ``PauliEvolutionGate`` are taken apart by their own definitions, so the result
-    is what would run. The global phase is dropped.
+    is what would run: an evolution under terms that do not commute is its product formula, where Qiskit's reference
+    primitives apply the exact exponential. The global phase is dropped; resets of fresh qubits are left out.
 
     Args:
         circuit: unitary, with angles that are affine in ``circuit.parameters``.
@@ -116,25 +115,7 @@ def split(circuit: QuantumCircuit) -> list[Rotation | Fixed]:
             operation without definition.
     """
     numbering = {parameter: index for index, parameter in enumerate(circuit.parameters)}
-    return list(_walk(_without_leading_resets(circuit), tuple(range(circuit.num_qubits)), numbering, {}))
-
-
-def _without_leading_resets(circuit: QuantumCircuit) -> QuantumCircuit:
-    """Return the circuit without resets of qubits that are still in |0>, those inside of ``initialize`` included."""
-    if not {"reset", "initialize"} & set(circuit.count_ops()):
-        return circuit
-    result = circuit.copy_empty_like()
-    touched: set[Qubit] = set()
-    for instruction in circuit.data:
-        fresh = not touched & set(instruction.qubits)
-        touched |= set(instruction.qubits)
-        if fresh and isinstance(instruction.operation, Initialize):
-            result.append(instruction.operation.gates_to_uncompute().inverse(), instruction.qubits)
-        elif fresh and isinstance(instruction.operation, Reset):
-            touched -= set(instruction.qubits)
-        else:
-            result.append(instruction)
-    return result
+    return list(_walk(circuit, tuple(range(circuit.num_qubits)), numbering, {}, set()))
 
 
 def _walk(
@@ -142,19 +123,23 @@ def _walk(
     wires: Sequence[int],
     numbering: Mapping[Parameter, int],
     known: dict[ParameterExpression, Angle],
+    touched: set[int],
 ) -> Iterator[Rotation | Fixed]:
     place = dict(zip(circuit.qubits, wires, strict=True))
     for instruction in circuit.data:
         operation = instruction.operation
         qubits = tuple(place[bit] for bit in instruction.qubits)
-        if isinstance(operation, _SKIPPED):
-            continue
+        if isinstance(operation, _SKIPPED) or (isinstance(operation, Reset) and not touched & set(qubits)):
+            continue  # a qubit that nothing has touched is in |0> already: so begins initialize
         kind = getattr(operation, "base_class", None)  # None: a Clifford or an annotated operation, no Instruction
         if kind and not isinstance(operation, Gate) and (operation.definition is None or instruction.clbits):
             raise ValueError(
                 f"A unitary circuit is needed, but it has the operation {operation.name!r}. "
                 "Remove measurements (circuit.remove_final_measurements(inplace=False)), resets and control flow."
             )
+        nested = not isinstance(operation, Gate) and getattr(operation, "definition", None) is not None
+        if not nested:
+            touched.update(qubits)
         if kind in _LETTERS:
             yield Rotation(_LETTERS[kind], qubits, _angle(operation.params[0], numbering, known))
         elif kind in {UGate, U3Gate}:
@@ -172,7 +157,7 @@ def _walk(
         elif _has_matrix(operation) and operation.num_qubits <= _LARGEST_MATRIX:
             yield Fixed(operation, np.asarray(operation.to_matrix(), dtype=np.complex128), qubits)
         elif getattr(operation, "definition", None) is not None:
-            yield from _walk(operation.definition, qubits, numbering, known)
+            yield from _walk(operation.definition, qubits, numbering, known, touched)
         elif _has_matrix(operation):
             yield Fixed(operation, np.asarray(operation.to_matrix(), dtype=np.complex128), qubits)
         else:
@@ -236,7 +221,12 @@ def _angle(
 def _affine(expression: ParameterExpression, numbering: Mapping[Parameter, int]) -> Angle:
     slopes = []
     for parameter in expression.parameters:
-        slope = expression.gradient(parameter)
+        try:
+            slope = expression.gradient(parameter)
+        except RuntimeError as error:  # Qiskit has no derivative of sign
+            raise ValueError(
+                f"Angles must be affine in the parameters (a*theta + b), but {expression} came."
+            ) from error
         if isinstance(slope, ParameterExpression):
             if slope.parameters:
                 raise ValueError(

@@ -47,6 +47,7 @@ class Space:
     num_qubits: int
     index: Index | None  # (N,) ascending basis states of a sector; None for the whole register
     phases: dict[bytes, Diagonal] = field(default_factory=dict)
+    flips: dict[object, tuple[Index | None, Complex]] = field(default_factory=dict)
 
     @property
     def size(self) -> int:
@@ -154,10 +155,12 @@ class Run:
 
     def _flip(self, space: Space) -> list[Op]:
         first, unit = self.paulis[0]
-        partner, found = space.partner(first.x)
         parameters, slopes, constant = _affine([unit])
-        weights = np.where(found, self.weights(space), 0.0)
-        return [Flip(first.x, partner, weights, parameters, slopes[0], float(constant[0]))]
+        key = tuple((pauli, _ratio(angle, unit)) for pauli, angle in self.paulis)
+        if key not in space.flips:  # layers share these too
+            partner, found = space.partner(first.x)
+            space.flips[key] = partner, np.where(found, self.weights(space), 0.0)
+        return [Flip(first.x, *space.flips[key], parameters, slopes[0], float(constant[0]))]
 
     def _product(self, _: Space) -> list[Op]:
         return [_product(self.sequences)]
@@ -313,6 +316,8 @@ def _phase(space: Space, terms: Sequence[tuple[int, Angle]]) -> list[Op]:
     parameters, slopes, constant = _affine([angle for _, angle in terms])
     weights = np.column_stack([slopes, constant]).T / 2  # (J + 1, number of rotations)
     masks = np.array([mask for mask, _ in terms], dtype=np.int64)
+    order = np.lexsort([*weights, masks])  # transpilers list the terms of a layer in any order
+    masks, weights = masks[order], weights[:, order]
     # Layers that differ in their parameters only share their generators, in memory too.
     key = masks.tobytes() + weights.tobytes()
     if key not in space.phases:

@@ -161,9 +161,11 @@ def _verdict(meta: MetaInitializer, problem: Problem, run: Run, noise: str | Non
     sentences.append(saving)
     if run.stopped is not None:
         sentences.append(f"Stopped by {run.stopped}: the best point so far was sampled.")
-    caveat = f"The start was learned on {noise_of(meta.provenance)}"
-    caveat += f", the run had the noise of {noise}" if noise else ""
-    sentences.append(caveat + "; the best sampled cut is no proof of the optimum.")
+    learned = coverage is not None and proposal.fallback is None
+    caveat = [f"the start was learned on {noise_of(meta.provenance)}"] if learned else []
+    caveat += [f"the run had the noise of {noise}"] if noise else []
+    closing = "; ".join([", ".join(caveat), "the best sampled cut is no proof of the optimum."][not caveat :])
+    sentences.append(closing[0].upper() + closing[1:])
     return tuple(sentences)
 
 

@@ -62,6 +62,9 @@ LOSSES: Mapping[str, MetaLoss] = {
 """The meta-losses by name, as the command line and the artifacts spell them."""
 
 
+_SAVE_SECONDS = 30.0  # most work that a crash may cost
+
+
 @dataclass(frozen=True)
 class Report:
     """What a training did."""
@@ -99,7 +102,7 @@ class Schedule:
     instances: int = 1008
     """Problems drawn from the family at the start (the number of Lin et al. 2025); batches are drawn from them."""
     checkpoint_every: int = 200
-    """Steps between checkpoints."""
+    """Steps between checkpoints; slow steps are saved every half minute in any case."""
 
 
 def train(
@@ -164,6 +167,7 @@ def train(
         _restore(checkpoint, fingerprint, model, optimizer, history)
     losses, resumed_at, shots_before = history.losses, len(history.losses), history.shots
     history.note(shots_before)
+    saved = time.perf_counter()
     whole = True  # whether weights, rng state and losses belong to the same step, so that they may be saved
     model.train()
     try:
@@ -193,8 +197,10 @@ def train(
             history.depths.append(known[0].reps)
             history.note(shots_before + engine.budget.since(before).shots)
             whole = True
-            if checkpoint is not None and (step + 1) % schedule.checkpoint_every == 0:
+            due = (step + 1) % schedule.checkpoint_every == 0 or time.perf_counter() - saved > _SAVE_SECONDS
+            if checkpoint is not None and due:
                 _save(checkpoint, fingerprint, model, optimizer, history)
+                saved = time.perf_counter()
             if progress is not None:
                 progress(step, losses[-1])
     finally:

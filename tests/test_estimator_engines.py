@@ -82,6 +82,32 @@ def evaluate(engine, tasks, points):
     return values.detach(), gradients
 
 
+def test_a_second_derivative_is_refused_rather_than_wrong(rng):
+    task = Task.qaoa(TRIANGLE, reps=1)
+    engine = ParameterShift(StatevectorEstimator())
+    theta = torch.as_tensor(rng.uniform(-1, 1, (1, 2))).requires_grad_()
+    with pytest.raises(RuntimeError, match="order = 1"):
+        torch.autograd.functional.hessian(lambda x: engine.expectation([task], x).sum(), theta)
+    (first,) = torch.autograd.grad(engine.expectation([task], theta * theta).sum(), theta, create_graph=True)
+    with pytest.raises(RuntimeError, match="order = 1"):
+        first.sum().backward()
+
+
+def test_shots_are_booked_as_asked_where_the_estimator_does_not_tell(rng):
+    class Silent(StatevectorEstimator):
+        def run(self, pubs, **options):
+            job = super().run(pubs, **options)
+            for result in (answer := job.result()):
+                result.metadata.clear()
+            job.result = lambda: answer
+            return job
+
+    task = Task.qaoa(TRIANGLE, reps=1)
+    engine = ParameterShift(Silent(seed=1), shots=200)
+    engine.expectation([task], points_for(rng, [task]).detach())
+    assert engine.budget.shots == 200
+
+
 # parameter shift: exact
 
 

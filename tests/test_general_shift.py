@@ -171,7 +171,7 @@ def star():
 
 
 @pytest.mark.parametrize("level", [0, 1, 3])
-def test_layouts_change_neither_values_nor_gradients_nor_the_count(level, star, rng):
+def test_layouts_change_neither_values_nor_gradients(level, star, rng):
     tasks = [Task.qaoa(maxcut(nx.cycle_graph(4)), reps=2), Task.from_circuit(efficient_su2(3, reps=1), HEISENBERG)]
     manager = generate_preset_pass_manager(level, backend=star, seed_transpiler=3)
     assert_exact(GeneralShift(StatevectorEstimator(), pass_manager=manager), tasks, rng)
@@ -180,7 +180,10 @@ def test_layouts_change_neither_values_nor_gradients_nor_the_count(level, star, 
     engine = GeneralShift(StatevectorEstimator())
     assert_exact(engine, laid_out, rng, reference=tasks)
     for task, other in zip(tasks, laid_out, strict=True):
-        assert engine.evaluations(other) == engine.evaluations(task)
+        if level < 3:
+            assert engine.evaluations(other) == engine.evaluations(task)
+        else:  # it makes blocks anew, whose gates may no longer be seen to be Clifford: more, but still exact
+            assert engine.evaluations(other) >= engine.evaluations(task)
 
 
 # what it costs

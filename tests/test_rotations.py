@@ -326,6 +326,27 @@ def test_circuits_that_are_not_unitary_are_refused(spoil, name):
         split(circuit)
 
 
+def test_resets_of_fresh_qubits_are_left_out():
+    inner = QuantumCircuit(2)
+    inner.initialize([0, 1, 0, 0])
+    circuit = QuantumCircuit(2)
+    circuit.barrier()
+    circuit.reset(0)
+    circuit.append(inner.to_instruction(), [0, 1])
+    circuit.rx(Parameter("a"), 0)
+    assert all(isinstance(operation, Rotation | Fixed) for operation in split(circuit))
+    circuit.initialize([1, 0], 1)
+    with pytest.raises(ValueError, match="reset"):
+        split(circuit)
+
+
+def test_an_angle_without_a_derivative_is_refused():
+    circuit = QuantumCircuit(1)
+    circuit.rx(Parameter("a").sign(), 0)
+    with pytest.raises(ValueError, match="affine"):
+        split(circuit)
+
+
 def measuring():
     inner = QuantumCircuit(1, 1, name="measuring")
     inner.measure(0, 0)

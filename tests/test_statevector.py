@@ -2,6 +2,7 @@
 
 import gc
 import inspect
+from concurrent.futures import ThreadPoolExecutor
 
 import networkx as nx
 import numpy as np
@@ -427,7 +428,59 @@ def test_a_second_derivative_that_does_not_fit_is_refused(rng):
         torch.autograd.grad(engine.expectation([task], points).sum(), points, create_graph=True)
 
 
+# modes and threads
+
+
+def test_a_call_in_inference_mode_leaves_the_engine_fit_for_training(mixture, rng):
+    engine = Statevector()
+    points = random_points(rng, mixture)
+    with torch.inference_mode():
+        alone = engine.expectation(mixture, torch.zeros_like(points))
+    assert not alone.requires_grad
+    values, gradients = evaluate(engine, mixture, points)
+    expected, expected_gradients = evaluate(Statevector(), mixture, points)
+    assert torch.equal(values, expected)
+    assert torch.equal(gradients, expected_gradients)
+    (first,) = torch.autograd.grad(engine.expectation(mixture, points).sum(), points, create_graph=True)
+    assert first.requires_grad
+
+
+def test_threads_may_share_an_engine(rng):
+    tasks = [Task.qaoa(graph_operator(rng, size), reps=2) for size in (5, 9)]
+    points = [random_points(rng, [task] * 4).detach() for task in tasks for _ in range(10)]
+    expected = [Statevector().expectation([tasks[i // 10]] * 4, p) for i, p in enumerate(points)]
+    engine = Statevector()
+    with ThreadPoolExecutor(2) as pool:
+        found = list(pool.map(lambda i: engine.expectation([tasks[i // 10]] * 4, points[i]), range(20)))
+    assert all(torch.equal(a, b) for a, b in zip(found, expected, strict=True))
+
+
 # memory
+
+
+def test_what_is_kept_from_earlier_calls_makes_room(rng):
+    task, other = (Task.qaoa(graph_operator(rng, 9), reps=1) for _ in range(2))
+    engine = Statevector()
+    engine.expectation([task], torch.zeros(1, 2))
+    kept = engine._compiled[task].bytes
+    engine.memory = kept
+    engine._available = lambda: kept - sum(batch.bytes for batch in engine._compiled.values())
+    assert engine.expectation([other], torch.zeros(1, 2)).shape == (1,)
+    assert list(engine._compiled) == [other]
+
+
+def test_a_program_that_turns_out_too_large_is_refused(rng):
+    # Thirty rotations that flip different bits hold a vector each, which the number of qubits does not tell.
+    circuit = QuantumCircuit(8)
+    circuit.ry(0.3, range(8))
+    for a in range(8):
+        for b in range(a):
+            circuit.rxx(Parameter(f"t{a}{b}"), a, b)
+    task = Task.from_circuit(circuit, SparsePauliOp("Z" * 8))
+    needed = 256 * 16 * 30
+    with pytest.raises(MemoryError, match="needs at least"):
+        Statevector(memory=needed).expectation([task], torch.zeros(1, 28))
+    assert Statevector(memory=2 * needed).expectation([task], torch.zeros(1, 28)).shape == (1,)
 
 
 def test_little_memory_runs_in_parts_with_the_same_result(rng):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import threading
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -34,10 +35,12 @@ class Statevector:
     Gradients come from the adjoint method (Jones and Gacon 2020, arXiv:2009.02823): one backward sweep
     whose memory does not grow with depth. Where a derivative of the gradient may be asked for
     (``create_graph=True``), the circuits run once more with everything kept for autograd, so memory does grow with
-    depth there. Tasks of different sizes and circuits in one call are grouped.
+    depth there. Tasks of different sizes and circuits in one call are grouped. Calls from several threads wait for
+    each other.
 
     Args:
-        precision: "double" (complex128) or "single" (complex64: faster, about 1e-6 relative).
+        precision: "double" (complex128) or "single" (complex64: faster; errors of about 1e-6 times the largest phase,
+            an angle times the norm of what it drives).
         device: a torch device name.
         memory: bytes it may use; by default 80% of what the machine has free. Large batches run in parts; a single
             task that does not fit is refused.
@@ -62,6 +65,7 @@ class Statevector:
         self.budget = Budget()
         self._compiled: WeakKeyDictionary[Task, _Batch] = WeakKeyDictionary()
         self._work = Workspace()
+        self._lock = threading.RLock()
         self._last: tuple[tuple[Task, ...], list[tuple[_Rows, _Batch]]] | None = None
 
     def expectation(self, tasks: Sequence[Task], points: Float[Tensor, "B P"]) -> Float[Tensor, " B"]:
@@ -73,11 +77,14 @@ class Statevector:
         """
         check_points(tasks, points)
         wants_gradient = points.requires_grad and torch.is_grad_enabled()
-        raw = points.detach().to(self.device, torch.float64 if self.precision == "double" else torch.float32)
-        values = raw.new_empty(len(tasks))
-        gradients = torch.zeros_like(raw)
-        for rows, batch in self._batches(tuple(tasks)):
-            values[rows] = batch.run(raw[rows], gradients if wants_gradient else None, rows, self._work)
+        # What is kept between calls must serve calls in any mode, from any thread.
+        with self._lock, torch.inference_mode(mode=False), torch.no_grad():
+            raw = points.detach().to(self.device, torch.float64 if self.precision == "double" else torch.float32)
+            raw = raw.clone() if raw.is_inference() else raw
+            values = raw.new_empty(len(tasks))
+            gradients = torch.zeros_like(raw)
+            for rows, batch in self._batches(tuple(tasks)):
+                values[rows] = batch.run(raw[rows], gradients if wants_gradient else None, rows, self._work)
         self.budget.add(jobs=1, circuits=len(tasks), gradients=len(tasks) if wants_gradient else 0)
         values = values.to(points.device, points.dtype)
         if not wants_gradient:
@@ -88,8 +95,9 @@ class Statevector:
     def _values(self, tasks: tuple[Task, ...], points: Tensor) -> Tensor:
         """Return the values once more, as plain operations on the points that autograd keeps."""
         raw = points.to(self.device, torch.float64 if self.precision == "double" else torch.float32)
-        parts = self._batches(tasks)
-        kept = sum(batch.initial.nbytes * len(batch.kernels) for _, batch in parts) * 3
+        with self._lock, torch.no_grad():
+            parts = self._batches(tasks)
+        kept = sum(batch.initial.nbytes * sum(step.kept for step in batch.kernels) for _, batch in parts)
         self._check(kept, "A derivative of the gradient of", max(tasks, key=lambda task: task.circuit.num_qubits))
         values = torch.cat([batch.values(raw[rows]) for rows, batch in parts])
         order = torch.cat([torch.arange(len(tasks), device=self.device)[rows] for rows, _ in parts]).argsort()
@@ -127,12 +135,16 @@ class Statevector:
         if task not in self._compiled:
             plan = Plan.of(task.circuit, task.hamiltonian)
             dtype = torch.complex128 if self.precision == "double" else torch.complex64
-            # Besides the states in flight, the initial state and the Hamiltonian.
-            self._check((1 << plan.num_qubits) * dtype.itemsize * (_STATES + 2), "An exact simulation of", task)
-            self._compiled[task] = _Batch.of(plan.program(), dtype, self.device)
+            # The least it can be, before anything is built, and then what it is.
+            self._check((1 << plan.num_qubits) * dtype.itemsize * (_STATES + plan.held), "An exact simulation of", task)
+            batch = _Batch.of(plan.program(), dtype, self.device)
+            self._check(batch.bytes, "An exact simulation of", task)
+            self._compiled[task] = batch
         return self._compiled[task]
 
     def _check(self, needed: int, what: str, task: Task) -> None:
+        if needed > self._available():  # what is kept for later calls may be what stands in the way
+            self._compiled, self._last, self._work = WeakKeyDictionary(), None, Workspace()
         if needed > self._available():
             raise MemoryError(
                 f"{what} {task.circuit.num_qubits} qubits needs at least {needed:,} bytes, but "
