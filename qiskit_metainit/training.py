@@ -319,10 +319,14 @@ def _restore(path: Path, plan: str, model: Model, optimizer: torch.optim.Optimiz
     wanted = json.loads(plan)
     known.setdefault("engine", wanted["engine"])  # the first version did not say
     if known != wanted:
-        differing = sorted(key for key in wanted if known.get(key) != wanted[key])
+        differing = [
+            f"{key} was {str(known.get(key))[:200]} and is {str(wanted[key])[:200]}"
+            for key in sorted(wanted)
+            if known.get(key) != wanted[key]
+        ]
         raise ValueError(
-            f"The checkpoint {path} is of another training: {', '.join(differing)} differ. Repeat the command that "
-            "wrote it, or choose another checkpoint file."
+            f"The checkpoint {path} is of another training: {'; '.join(differing)}. Repeat the command that wrote it, "
+            "or choose another folder."
         )
     model.load_state_dict(content["model"])
     optimizer.load_state_dict(content["optimizer"])

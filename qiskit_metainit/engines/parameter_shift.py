@@ -29,7 +29,9 @@ class ParameterShift:
     Args:
         estimator: Aer's, ``StatevectorEstimator``, ``BackendEstimatorV2``, the runtime's. It draws its own noise: give
             it no integer seed, which would freeze the noise to the same values at every call.
-        shots: of every circuit evaluation, passed on as precision 1/sqrt(shots); by default the estimator's own.
+        shots: of every circuit evaluation, passed on as precision 1/sqrt(shots); by default the estimator's own. Aer's
+            ``EstimatorV2`` and ``StatevectorEstimator`` answer a precision with Gaussian noise of that width;
+            ``shot_noise.shot_estimator`` and ``BackendEstimatorV2`` sample counts.
         pass_manager: transpiles each unrolled circuit once; needed by backends with a restricted gate set or layout.
     """
 
