@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any, Protocol, runtime_checkable
 
+import numpy as np
 import torch
 from jaxtyping import Float
 from qiskit import QuantumCircuit
@@ -78,6 +79,12 @@ def check_points(tasks: Sequence[Task], points: Tensor) -> None:
         raise ValueError(f"Points must be finite, but row {row} is not: {points[row].tolist()}.")
 
 
+def check_shots(shots: int | None) -> None:
+    """Raise a ValueError unless ``shots`` is a positive integer or None."""
+    if shots is not None and (not isinstance(shots, int | np.integer) or shots < 1):
+        raise ValueError(f"shots must be a positive integer or None, but {shots!r} came.")
+
+
 def rows_by_task(tasks: Sequence[Task]) -> dict[Task, list[int]]:
     """Return the rows of each distinct task, which share one circuit, in order of first appearance."""
     rows: dict[Task, list[int]] = {}
@@ -101,24 +108,29 @@ def attach_gradient(
         again: the function itself, differentiable by autograd, for engines of order 2: it is called where a
             derivative of the gradient may be asked for (``create_graph=True``). Without it that is an error.
     """
-    result: Tensor = (
-        _Measured.apply(points, values, gradients)  # type: ignore[no-untyped-call]
-        if again is None
-        else _Differentiable.apply(points, values, gradients, again)  # type: ignore[no-untyped-call]
-    )
+    result: Tensor = _Measured.apply(points, values, gradients, again)  # type: ignore[no-untyped-call]
     return result
 
 
 class _Measured(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, points: Tensor, values: Tensor, gradients: Tensor) -> Tensor:
+    def forward(
+        ctx: Any, points: Tensor, values: Tensor, gradients: Tensor, again: Callable[[Tensor], Tensor] | None
+    ) -> Tensor:
         ctx.save_for_backward(points, gradients)
+        ctx.again = again
         return values.clone()
 
     @staticmethod
-    def backward(ctx: Any, outer: Tensor) -> tuple[Tensor, None, None]:
+    def backward(ctx: Any, outer: Tensor) -> tuple[Tensor, None, None, None]:
         points, gradients = ctx.saved_tensors
-        return _Slope.apply(points, outer, gradients), None, None  # type: ignore[no-untyped-call]
+        if not torch.is_grad_enabled():  # nobody will differentiate again
+            gradient = outer[:, None] * gradients
+        elif ctx.again is None:
+            gradient = _Slope.apply(points, outer, gradients)  # type: ignore[no-untyped-call]
+        else:
+            (gradient,) = torch.autograd.grad(ctx.again(points), points, outer, create_graph=True)
+        return gradient, None, None, None
 
 
 class _Slope(torch.autograd.Function):
@@ -134,21 +146,3 @@ class _Slope(torch.autograd.Function):
             "Second derivatives are needed, but this engine offers first ones only (order = 1). Use the statevector "
             "engine, or detach the gradient."
         )
-
-
-class _Differentiable(torch.autograd.Function):
-    @staticmethod
-    def forward(
-        ctx: Any, points: Tensor, values: Tensor, gradients: Tensor, again: Callable[[Tensor], Tensor]
-    ) -> Tensor:
-        ctx.save_for_backward(points, gradients)
-        ctx.again = again
-        return values.clone()
-
-    @staticmethod
-    def backward(ctx: Any, outer: Tensor) -> tuple[Tensor, None, None, None]:
-        points, gradients = ctx.saved_tensors
-        if not torch.is_grad_enabled():  # nobody will differentiate again
-            return outer[:, None] * gradients, None, None, None
-        (gradient,) = torch.autograd.grad(ctx.again(points), points, outer, create_graph=True)
-        return gradient, None, None, None

@@ -19,7 +19,7 @@ from qiskit.quantum_info import Pauli, PauliList, SparsePauliOp
 from torch import Tensor
 
 from qiskit_metainit.budget import Budget
-from qiskit_metainit.engine import Transpiler, attach_gradient, check_points, rows_by_task
+from qiskit_metainit.engine import Transpiler, attach_gradient, check_points, check_shots, rows_by_task
 from qiskit_metainit.rotations import Fixed, Rotation, split
 from qiskit_metainit.task import Task
 
@@ -76,8 +76,7 @@ class Estimation:
                 f"An estimator primitive (BaseEstimatorV2) is needed, but a {type(estimator).__name__} came. "
                 "Wrap a backend with qiskit.primitives.BackendEstimatorV2(backend=...)."
             )
-        if shots is not None and (not isinstance(shots, int | np.integer) or shots < 1):
-            raise ValueError(f"shots must be a positive integer or None, but {shots!r} came.")
+        check_shots(shots)
         if pass_manager is not None and not isinstance(pass_manager, Transpiler):
             raise TypeError(
                 f"A pass manager with a run method is needed, but a {type(pass_manager).__name__} came. Make one with "

@@ -131,7 +131,6 @@ def train_artifact(
         raise ValueError(
             f"A folder for a new artifact is needed, but {folder} holds a finished one. Choose another, or remove it."
         )
-    folder.mkdir(parents=True, exist_ok=True)  # now, not after hours of training
     cls = plugins.load("models", model)
     try:
         with torch.random.fork_rng(devices=[]):  # torch draws initial weights from its global state only
@@ -139,6 +138,7 @@ def train_artifact(
             network: Model = cls(**settings)
     except TypeError as error:
         raise ValueError(f"The model {model!r} does not take these settings: {error}.") from error
+    folder.mkdir(parents=True, exist_ok=True)  # now, not after hours of training
     meta = MetaInitializer(network, engine)
     report = meta.train(
         family,

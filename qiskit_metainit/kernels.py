@@ -17,6 +17,9 @@ from qiskit_metainit import program
 from qiskit_metainit.block_kernels import HadamardKernel, ProductKernel
 from qiskit_metainit.kernel import Kernel, Prepared, Shared, Workspace, column_index, flipped, real_dot
 
+Known = dict[int, tuple[Tensor, ...]]
+"""Tensors that were made of an array, by the array's id."""
+
 
 @dataclass(frozen=True, eq=False)
 class DiagonalKernel(Kernel):
@@ -37,10 +40,11 @@ class DiagonalKernel(Kernel):
         phase, cosine = (None if work is None else work.tensor(name, shape, points) for name in ("phase", "cosine"))
         angle = -self.constant if self.constant.shape[1] else None
         for parameter, minus in zip(self.parameters, self._minus, strict=True):
+            column = points.select(1, parameter)[:, None]
             if angle is None:
-                angle = torch.mul(minus, points.select(1, parameter)[:, None], out=phase)
+                angle = torch.mul(minus, column, out=phase)
             else:
-                angle = torch.addcmul(angle, minus, points[:, parameter, None], out=phase)
+                angle = torch.addcmul(angle, minus, column, out=phase)
         assert angle is not None
         real = torch.cos(angle, out=cosine)
         factor = None if work is None else work.tensor((slot, "factor"), shape, self.generators)
@@ -178,7 +182,7 @@ class Observe(Kernel):
         return total
 
 
-def kernel(op: program.Op, num_qubits: int, dtype: torch.dtype, device: str, known: dict[int, Tensor]) -> Kernel:
+def kernel(op: program.Op, num_qubits: int, dtype: torch.dtype, device: str, known: Known) -> Kernel:
     """Return the kernel of one task's op (B = 1); ``known`` tensors, by the id of their array, are shared."""
 
     def number(array: np.ndarray | float) -> Tensor:
@@ -188,8 +192,9 @@ def kernel(op: program.Op, num_qubits: int, dtype: torch.dtype, device: str, kno
         case program.Diagonal():
             shift = number(op.constant if op.constant is not None else np.zeros(0))
             if id(op.generators) not in known:
-                known[id(op.generators)] = _imaginary(-op.generators, dtype, device)
-            return DiagonalKernel(op.parameters, known[id(op.generators)], shift)
+                known[id(op.generators)] = (_imaginary(-op.generators, dtype, device),)
+            (generators,) = known[id(op.generators)]
+            return DiagonalKernel(op.parameters, generators, shift)
         case program.Hadamard():
             return HadamardKernel(op.mask, num_qubits, number(np.zeros(0)))
         case program.Product():
@@ -199,13 +204,11 @@ def kernel(op: program.Op, num_qubits: int, dtype: torch.dtype, device: str, kno
             if id(op.weights) not in known:
                 modulus = np.abs(op.weights)
                 direction = np.divide(-1j * op.weights, modulus, out=np.zeros_like(op.weights), where=modulus > 0)
-                known[id(op.weights)] = number(direction)
                 constant = np.allclose(modulus, modulus[:1], rtol=1e-12, atol=0.0)
-                known[-id(op.weights)] = number(modulus[:1] if constant else modulus)
+                known[id(op.weights)] = number(modulus[:1] if constant else modulus), number(direction)
             angle = number(op.slopes), number(np.array([op.constant]))
             partner = None if op.partner is None else Shared(torch.as_tensor(op.partner, device=device))
-            own = known[-id(op.weights)], known[id(op.weights)]
-            return FlipKernel(op.parameters, op.flip, partner, *angle, *own)
+            return FlipKernel(op.parameters, op.flip, partner, *angle, *known[id(op.weights)])
         case program.Monomial():
             return MonomialKernel(torch.as_tensor(op.source, device=device)[None], number(op.phases))
         case program.Unitary():

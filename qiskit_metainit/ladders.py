@@ -26,7 +26,7 @@ def without_ladders(items: Sequence[Rotation | Fixed]) -> list[Rotation | Fixed]
                 opened.append(item)
             else:
                 opened.remove(next(gate for gate in reversed(opened) if gate is items[partners[place]]))
-        elif isinstance(item, Rotation) and _is_diagonal(item) and opened:
+        elif isinstance(item, Rotation) and item.is_diagonal and opened:
             result.append(_conjugated(item, opened))
         else:
             result.append(item)
@@ -48,7 +48,7 @@ def _pairs(items: Sequence[Rotation | Fixed]) -> dict[int, int]:
         return None
 
     for place, item in enumerate(items):
-        if isinstance(item, Rotation) and _is_diagonal(item):
+        if isinstance(item, Rotation) and item.is_diagonal:
             continue
         qubits = set(item.qubits)
         found = next((p for p in reversed(waiting) if qubits & set(items[p].qubits)), None)
@@ -70,10 +70,6 @@ def _same(one: Rotation | Fixed, other: Rotation | Fixed) -> bool:
         and one.gate.base_class is other.gate.base_class
         and one.qubits == other.qubits
     )
-
-
-def _is_diagonal(rotation: Rotation) -> bool:
-    return set(rotation.letters) == {"Z"}
 
 
 def _conjugated(rotation: Rotation, gates: Sequence[Fixed]) -> Rotation:

@@ -52,6 +52,8 @@ _LETTERS: dict[type[Instruction], str] = {
     RZXGate: "ZX",
 }
 _SKIPPED = (Barrier, Delay, GlobalPhaseGate, IGate)
+ZERO = 1e-12
+"""What is taken for zero among matrix entries and amplitudes of order 1."""
 _LARGEST_MATRIX = 3  # wider fixed gates are taken apart, so that no 2^k x 2^k matrix is built for large k
 
 
@@ -87,6 +89,11 @@ class Rotation:
     angle: Angle
     """The rotation angle, radians."""
 
+    @property
+    def is_diagonal(self) -> bool:
+        """Whether P is a product of Z."""
+        return set(self.letters) == {"Z"}
+
 
 @dataclass(frozen=True, eq=False)
 class Fixed:
@@ -98,6 +105,11 @@ class Fixed:
     """(2^k, 2^k) unitary, little-endian: the first of ``qubits`` is the least significant bit."""
     qubits: tuple[int, ...]
     """The k qubits it acts on."""
+
+    @property
+    def is_monomial(self) -> bool:
+        """Whether it is a permutation of basis states with phases."""
+        return bool(((np.abs(self.matrix) > ZERO).sum(axis=0) == 1).all())
 
 
 def split(circuit: QuantumCircuit) -> list[Rotation | Fixed]:
@@ -281,6 +293,4 @@ def in_layers(operations: Sequence[Rotation | Fixed]) -> list[Rotation | Fixed]:
 
 
 def _is_phase(operation: Rotation | Fixed) -> bool:
-    if isinstance(operation, Rotation):
-        return set(operation.letters) == {"Z"}
-    return bool(((np.abs(operation.matrix) > 1e-12).sum(axis=0) == 1).all())
+    return operation.is_diagonal if isinstance(operation, Rotation) else operation.is_monomial

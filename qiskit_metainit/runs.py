@@ -27,15 +27,10 @@ from qiskit_metainit.program import (
     Real,
     Unitary,
 )
-from qiskit_metainit.rotations import Angle, Fixed
+from qiskit_metainit.rotations import ZERO, Angle, Fixed
 from qiskit_metainit.symmetry import Pauli
 
-ZERO = 1e-12
-"""What is taken for zero among matrix entries and amplitudes of order 1."""
 _MANY = 3  # Paulis of one letter that a parameter must drive for a diagonal op to be the cheaper one
-
-# runs
-
 _Kind = Literal["diagonal", "x", "flip", "product", "monomial", "unitary"]
 _EULER = OneQubitEulerDecomposer("ZYZ")
 
@@ -331,10 +326,9 @@ def _phase(space: Space, terms: Sequence[tuple[int, Angle]]) -> list[Op]:
 
 
 def _as_monomial(gate: Fixed, size: int) -> Monomial | None:
-    present = np.abs(gate.matrix) > ZERO
-    if not (present.sum(axis=0) == 1).all():
+    if not gate.is_monomial:
         return None
-    row_source = present.argmax(axis=1)
+    row_source = (np.abs(gate.matrix) > ZERO).argmax(axis=1)
     index = np.arange(1 << size)
     local = sum(((index >> qubit) & 1) << place for place, qubit in enumerate(gate.qubits))
     cleared = index & ~sum(1 << qubit for qubit in gate.qubits)

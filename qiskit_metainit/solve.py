@@ -164,8 +164,8 @@ def _verdict(meta: MetaInitializer, problem: Problem, run: Run, noise: str | Non
     learned = coverage is not None and proposal.fallback is None
     caveat = [f"the start was learned on {noise_of(meta.provenance)}"] if learned else []
     caveat += [f"the run had the noise of {noise}"] if noise else []
-    closing = "; ".join([", ".join(caveat), "the best sampled cut is no proof of the optimum."][not caveat :])
-    sentences.append(closing[0].upper() + closing[1:])
+    closing = ", ".join(caveat) + "; the" if caveat else "the"
+    sentences.append(closing[0].upper() + closing[1:] + " best sampled cut is no proof of the optimum.")
     return tuple(sentences)
 
 

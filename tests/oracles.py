@@ -58,7 +58,9 @@ from qiskit.circuit.library import (
 )
 from qiskit.primitives import BaseEstimatorV2, DataBin, PrimitiveJob, PrimitiveResult, PubResult
 from qiskit.quantum_info import SparsePauliOp, Statevector, random_unitary
+from torch import Tensor
 
+from qiskit_metainit.engine import Engine
 from qiskit_metainit.engines.statevector import Statevector as ExactEngine
 from qiskit_metainit.task import Task
 
@@ -208,3 +210,16 @@ class EveryDirection(np.random.Generator):
         assert high == 2
         patterns = np.arange(size[1])[:, None] >> np.arange(size[2]) & 1
         return np.broadcast_to(patterns, size)
+
+
+def points_for(rng: np.random.Generator, tasks: Sequence[Task], extra: int = 0) -> Tensor:
+    """Return a point a task, as wide as the widest needs and some columns more, ready for gradients."""
+    size = max(task.num_parameters for task in tasks) + extra
+    return torch.as_tensor(rng.uniform(-3, 3, (len(tasks), size))).requires_grad_()
+
+
+def evaluate(engine: Engine, tasks: Sequence[Task], points: Tensor) -> tuple[Tensor, Tensor]:
+    """Return values and gradients."""
+    values = engine.expectation(tasks, points)
+    (gradients,) = torch.autograd.grad(values.sum(), points)
+    return values.detach(), gradients

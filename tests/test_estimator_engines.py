@@ -5,7 +5,7 @@ import inspect
 import numpy as np
 import pytest
 import torch
-from oracles import expectation_slow, gradient_slow, random_circuit, random_operator, state_slow
+from oracles import evaluate, expectation_slow, gradient_slow, points_for, random_circuit, random_operator, state_slow
 from qiskit import QuantumCircuit
 from qiskit.circuit import Parameter
 from qiskit.circuit.library import efficient_su2
@@ -46,21 +46,6 @@ def recording(cls, *given, **keywords):
     return result
 
 
-@pytest.fixture
-def simulator():
-    """An Aer simulator that counts the shots it takes."""
-    backend = AerSimulator(max_parallel_threads=1)
-    backend.taken = []
-    run = backend.run
-
-    def counted(circuits, **options):
-        backend.taken.append(options["shots"] * len(circuits))
-        return run(circuits, **options)
-
-    backend.run = counted
-    return backend
-
-
 def mixed_tasks(rng):
     tasks = [
         Task.qaoa(TRIANGLE, reps=2),
@@ -69,17 +54,6 @@ def mixed_tasks(rng):
         Task.from_circuit(random_circuit(rng, 4, 8), random_operator(rng, 4, 5)),
     ]
     return [*tasks, tasks[0], tasks[2]]
-
-
-def points_for(rng, tasks, extra=0):
-    size = max(task.num_parameters for task in tasks) + extra
-    return torch.as_tensor(rng.uniform(-3, 3, (len(tasks), size))).requires_grad_()
-
-
-def evaluate(engine, tasks, points):
-    values = engine.expectation(tasks, points)
-    (gradients,) = torch.autograd.grad(values.sum(), points)
-    return values.detach(), gradients
 
 
 def test_a_second_derivative_is_refused_rather_than_wrong(rng):

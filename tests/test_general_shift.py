@@ -7,7 +7,7 @@ import networkx as nx
 import numpy as np
 import pytest
 import torch
-from oracles import expectation_slow, gradient_slow, random_circuit, random_operator, state_slow
+from oracles import evaluate, expectation_slow, gradient_slow, points_for, random_circuit, random_operator, state_slow
 from qiskit import QuantumCircuit
 from qiskit.circuit import Gate, Parameter
 from qiskit.circuit.library import PauliEvolutionGate, efficient_su2
@@ -42,17 +42,6 @@ def maxcut(graph, weight=0.5):
 def prism(nodes):
     """A 3-regular graph without triangles."""
     return nx.circular_ladder_graph(nodes // 2)
-
-
-def points_for(rng, tasks, extra=0):
-    size = max(task.num_parameters for task in tasks) + extra
-    return torch.as_tensor(rng.uniform(-3, 3, (len(tasks), size))).requires_grad_()
-
-
-def evaluate(engine, tasks, points):
-    values = engine.expectation(tasks, points)
-    (gradients,) = torch.autograd.grad(values.sum(), points)
-    return values.detach(), gradients
 
 
 def assert_exact(engine, tasks, rng, reference=None):
@@ -247,21 +236,6 @@ def test_never_more_evaluations_than_gate_by_gate(reps, weighted, rng):
     assert general.budget.circuits == general.evaluations(task) < by_gate.budget.circuits
     assert general.budget.pubs <= 2
     assert general.budget.jobs == 1
-
-
-@pytest.fixture
-def simulator():
-    """An Aer simulator that counts the shots it takes."""
-    backend = AerSimulator(max_parallel_threads=1)
-    backend.taken = []
-    run = backend.run
-
-    def counted(circuits, **options):
-        backend.taken.append(options["shots"] * len(circuits))
-        return run(circuits, **options)
-
-    backend.run = counted
-    return backend
 
 
 @pytest.mark.parametrize("shots", [1, 100])

@@ -8,7 +8,7 @@ import networkx as nx
 import numpy as np
 import pytest
 import torch
-from oracles import expectation_slow, gradient_slow, random_circuit, random_operator
+from oracles import evaluate, expectation_slow, gradient_slow, random_circuit, random_operator
 from qiskit import QuantumCircuit
 from qiskit.circuit import Parameter, ParameterVector
 from qiskit.circuit.library import (
@@ -140,12 +140,6 @@ def random_points(rng, tasks, extra=0):
     for row, task in enumerate(tasks):
         points[row, : task.num_parameters] = rng.uniform(-3, 3, task.num_parameters)
     return torch.tensor(points, requires_grad=True)
-
-
-def evaluate(engine, tasks, points):
-    values = engine.expectation(tasks, points)
-    (gradients,) = torch.autograd.grad(values.sum(), points)
-    return values.detach(), gradients
 
 
 @pytest.fixture

@@ -14,7 +14,7 @@ from qiskit.quantum_info import SparsePauliOp
 from torch import Tensor
 
 from qiskit_metainit.budget import Budget
-from qiskit_metainit.engine import Transpiler, check_points, rows_by_task
+from qiskit_metainit.engine import Transpiler, check_points, check_shots, rows_by_task
 from qiskit_metainit.problem import is_diagonal
 from qiskit_metainit.task import Task
 
@@ -40,8 +40,7 @@ class Sampling:
                 f"A sampler primitive (BaseSamplerV2) is needed, but a {type(sampler).__name__} came. "
                 "Wrap a backend with qiskit.primitives.BackendSamplerV2(backend=...)."
             )
-        if shots is not None and shots < 1:
-            raise ValueError(f"shots must be a positive integer or None, but {shots!r} came.")
+        check_shots(shots)
         self.sampler = sampler
         self.shots = shots
         self.pass_manager = pass_manager

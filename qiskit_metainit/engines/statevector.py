@@ -18,7 +18,7 @@ from qiskit_metainit.budget import Budget
 from qiskit_metainit.compiler import Plan
 from qiskit_metainit.engine import attach_gradient, check_points
 from qiskit_metainit.kernel import Kernel, Prepared, Workspace, real_dot
-from qiskit_metainit.kernels import Observe, kernel, observe
+from qiskit_metainit.kernels import Known, Observe, kernel, observe
 from qiskit_metainit.program import Program
 from qiskit_metainit.task import Task
 
@@ -79,7 +79,7 @@ class Statevector:
         wants_gradient = points.requires_grad and torch.is_grad_enabled()
         # What is kept between calls must serve calls in any mode, from any thread.
         with self._lock, torch.inference_mode(mode=False), torch.no_grad():
-            raw = points.detach().to(self.device, torch.float64 if self.precision == "double" else torch.float32)
+            raw = points.detach().to(self.device, self._dtype.to_real())
             raw = raw.clone() if raw.is_inference() else raw
             values = raw.new_empty(len(tasks))
             gradients = torch.zeros_like(raw)
@@ -94,7 +94,7 @@ class Statevector:
 
     def _values(self, tasks: tuple[Task, ...], points: Tensor) -> Tensor:
         """Return the values once more, as plain operations on the points that autograd keeps."""
-        raw = points.to(self.device, torch.float64 if self.precision == "double" else torch.float32)
+        raw = points.to(self.device, self._dtype.to_real())
         with self._lock, torch.no_grad():
             parts = self._batches(tasks)
         kept = sum(batch.initial.nbytes * sum(step.kept for step in batch.kernels) for _, batch in parts)
@@ -128,16 +128,21 @@ class Statevector:
         self._last = (tasks, batches)
         return batches
 
+    @property
+    def _dtype(self) -> torch.dtype:
+        return torch.complex128 if self.precision == "double" else torch.complex64
+
     def _available(self) -> int:
         return available_memory(self.device) if self.memory is None else self.memory
 
     def _compile(self, task: Task) -> _Batch:
         if task not in self._compiled:
             plan = Plan.of(task.circuit, task.hamiltonian)
-            dtype = torch.complex128 if self.precision == "double" else torch.complex64
             # The least it can be, before anything is built, and then what it is.
-            self._check((1 << plan.num_qubits) * dtype.itemsize * (_STATES + plan.held), "An exact simulation of", task)
-            batch = _Batch.of(plan.program(), dtype, self.device)
+            self._check(
+                (1 << plan.num_qubits) * self._dtype.itemsize * (_STATES + plan.held), "An exact simulation of", task
+            )
+            batch = _Batch.of(plan.program(), self._dtype, self.device)
             self._check(batch.bytes, "An exact simulation of", task)
             self._compiled[task] = batch
         return self._compiled[task]
@@ -172,7 +177,7 @@ class _Batch:
     @classmethod
     def of(cls, program: Program, dtype: torch.dtype, device: str) -> _Batch:
         """Return one task."""
-        known: dict[int, Tensor] = {}
+        known: Known = {}
         kernels = [kernel(op, program.num_qubits, dtype, device, known) for op in program.ops]
         initial = torch.as_tensor(program.initial, device=device).to(dtype)[None]
         nothing = torch.zeros(1, 0, dtype=dtype.to_real(), device=device)

@@ -15,6 +15,7 @@ import pytest
 from torch import Tensor
 
 from qiskit_metainit import artifact, cli, plugins
+from qiskit_metainit.engine import Engine
 from qiskit_metainit.engines.spsa import Spsa
 from qiskit_metainit.engines.statevector import Statevector
 from qiskit_metainit.initializer import MetaInitializer
@@ -140,20 +141,25 @@ def test_train_saves_an_artifact_with_its_command_and_loss_curve(small: Path, me
     assert dict(meta.model.settings) == {"width": 4, "layers": 1}
 
 
+def interrupt(patch: pytest.MonkeyPatch, engine: type[Engine], call: int) -> None:
+    """Make one of an engine's calls, counted from 0, end as by Ctrl-C."""
+    expectation, calls = engine.expectation, iter(range(100))
+
+    def unplugged(self: Engine, tasks: Sequence[Task], points: Tensor) -> Tensor:
+        if next(calls) == call:
+            raise KeyboardInterrupt
+        return expectation(self, tasks, points)
+
+    patch.setattr(engine, "expectation", unplugged)
+
+
 def test_an_interrupted_training_goes_on_where_it_was(
     small: Path, metainit: Program, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folder = tmp_path / "interrupted"
     arguments = ("train", "sk_correction", "--output", folder, *TRAIN, *SMALL)
     with monkeypatch.context() as patch:
-        expectation, calls = Statevector.expectation, iter(range(100))
-
-        def unplugged(self: Statevector, tasks: Sequence[Task], points: Tensor) -> Tensor:
-            if next(calls) == 5:
-                raise KeyboardInterrupt
-            return expectation(self, tasks, points)
-
-        patch.setattr(Statevector, "expectation", unplugged)
+        interrupt(patch, Statevector, 5)
         code, _, err = metainit(*arguments)
     assert code == 130
     assert "Traceback" not in err
@@ -186,14 +192,7 @@ def test_an_interrupted_noisy_training_does_not_go_on_under_other_noise(
 ) -> None:
     arguments = ("train", "sk_correction", "--output", tmp_path / "noisy", *TRAIN, *SMALL, "--engine", "spsa")
     with monkeypatch.context() as patch:
-        expectation, calls = Spsa.expectation, iter(range(100))
-
-        def unplugged(self: Spsa, tasks: Sequence[Task], points: Tensor) -> Tensor:
-            if next(calls) == 2:
-                raise KeyboardInterrupt
-            return expectation(self, tasks, points)
-
-        patch.setattr(Spsa, "expectation", unplugged)
+        interrupt(patch, Spsa, 2)
         assert metainit(*arguments, "--shots-per-eval", 20)[0] == 130
     for other in (("--shots-per-eval", 21), (), ("--shots-per-eval", 20, "--noise", "fake_fez")):
         code, _, err = metainit(*arguments, *other)
