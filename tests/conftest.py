@@ -15,7 +15,20 @@ from qiskit_aer import AerSimulator
 
 # Shapes are checked in the tests only, and where there are tensors: elsewhere tests pass wrong types on purpose.
 install_import_hook(
-    [f"qiskit_metainit.{name}" for name in ("features", "engine", "engines", "model", "models", "rollout", "training")],
+    [
+        f"qiskit_metainit.{name}"
+        for name in (
+            "features",
+            "engine",
+            "engines",
+            "model",
+            "models",
+            "quantum_cell",
+            "recurrent",
+            "rollout",
+            "training",
+        )
+    ],
     "beartype.beartype",
 )
 mpl.use("Agg")
