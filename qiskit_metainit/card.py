@@ -9,8 +9,15 @@ from pathlib import Path
 import numpy as np
 
 from qiskit_metainit.artifact import Artifact
-from qiskit_metainit.evaluation import Array, Comparison
+from qiskit_metainit.evaluation import Array, Comparison, Result
 from qiskit_metainit.training import Report
+
+REACTIONS = (
+    "Spread: how much the answers differ from instance to instance (standard deviation, radians at unit weights). "
+    "Optima: how much the best points near them do. Moves: spread over optima, 0 for a constant. Follows: the share of "
+    "the optima's variance that the answers explain: 1 is at every optimum, 0 is the best that a constant can do."
+)
+"""What the table of ``reactions`` says."""
 
 
 def table(comparison: Comparison, baselines: Sequence[str]) -> list[list[str]]:
@@ -22,7 +29,7 @@ def table(comparison: Comparison, baselines: Sequence[str]) -> list[list[str]]:
     """
     reference = comparison.strongest(baselines)
     rows = [["start", "r", "95%", "closed", "95%", "asks", "to 99%", "95%", "reach"]]
-    for name, result in sorted(comparison.results.items(), key=lambda item: -item[1].ratio.mean()):
+    for name, result in _ranked(comparison):
         rows.append(
             [
                 name,
@@ -39,6 +46,26 @@ def table(comparison: Comparison, baselines: Sequence[str]) -> list[list[str]]:
     return rows
 
 
+def reactions(comparison: Comparison) -> list[list[str]]:
+    """Return header and rows, best start first: how answers vary across instances; no row where it is not known."""
+    rows = [["start", "spread", "optima", "moves", "95%", "follows", "95%"]]
+    settings = {"resamples": comparison.protocol.resamples, "seed": comparison.protocol.seed}
+    for name, result in _ranked(comparison):
+        if (reaction := result.reaction) is None:
+            continue
+        rows.append([name, _short(reaction.spread, ".3f"), _short(reaction.spread_of_optima, ".3f")])
+        moves, follows = reaction.moves(**settings), reaction.follows(**settings)
+        if moves is None or follows is None:  # nothing to follow
+            rows[-1] += [""] * 4
+        else:
+            rows[-1] += [f"{moves[0]:.2f}", _span(moves, ".2f"), *_share(follows)]
+    return rows
+
+
+def _ranked(comparison: Comparison) -> list[tuple[str, Result]]:
+    return sorted(comparison.results.items(), key=lambda item: -item[1].ratio.mean())
+
+
 def _headroom(comparison: Comparison, name: str, reference: str) -> tuple[str, str]:
     """Return the share closed, or where there is next to none to close how far the optimum is."""
     closed = comparison.headroom(name, reference)
@@ -47,8 +74,12 @@ def _headroom(comparison: Comparison, name: str, reference: str) -> tuple[str, s
         return f"{left[0]:.4f} left", _span(left, ".3f")
     if name == reference:
         return "", ""
-    # Far below the reference the share says nothing: r does.
-    return ("< -1", "") if closed[0] < -1 else (f"{closed[0]:+.2f}", _span(closed, "+.2f"))
+    return _share(closed)
+
+
+def _share(interval: tuple[float, float, float]) -> tuple[str, str]:
+    """Return a share and its interval; far below nothing its size says nothing."""
+    return ("< -1", "") if interval[0] < -1 else (f"{interval[0]:+.2f}", _span(interval, "+.2f"))
 
 
 def _evaluations(comparison: Comparison, counts: Array) -> tuple[str, str]:
@@ -62,8 +93,11 @@ def _mean(comparison: Comparison, values: Array) -> tuple[str, str]:
 
 
 def _span(interval: tuple[float, float, float], shape: str) -> str:
-    low, high = (re.sub(r"^([+-]?)0\.", r"\1.", format(bound, shape)) for bound in interval[1:])
-    return f"{low} {high}"
+    return " ".join(_short(bound, shape) for bound in interval[1:])
+
+
+def _short(value: float, shape: str) -> str:
+    return re.sub(r"^([+-]?)0\.", r"\1.", format(value, shape))
 
 
 def markdown(rows: Sequence[Sequence[str]]) -> str:
@@ -129,9 +163,13 @@ def write(
         "over instances; a run that never gets there counts as the cap. Reach: the share of runs that do.",
         "",
     ]
+    if any(result.reaction for _, comparison in comparisons.values() for result in comparison.results.values()):
+        lines += [f"Does it react to the instance? {REACTIONS}", ""]
     for title, (command, comparison) in comparisons.items():
         protocol = ", ".join(f"{key} = {value}" for key, value in vars(comparison.protocol).items())
         lines += [f"### {title}", "", f"`{command}`: {len(comparison.optimum)} instances; {protocol}.", ""]
         lines += [markdown(table(comparison, baselines)), ""]
+        if len(reacted := reactions(comparison)) > 1:
+            lines += ["Does it react to the instance?", "", markdown(reacted), ""]
     lines += ["## Limits", "", *(f"- {limit}" for limit in limits), ""]
     (folder / "card.md").write_text("\n".join(lines), encoding="utf-8")

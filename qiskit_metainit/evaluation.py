@@ -15,11 +15,13 @@ from qiskit.quantum_info import SparsePauliOp
 from scipy.optimize import minimize
 from scipy.sparse.linalg import eigsh
 
+from qiskit_metainit.descent import descend
 from qiskit_metainit.engines.statevector import Statevector
 from qiskit_metainit.model import Model
 from qiskit_metainit.models.random_point import RandomPoint
 from qiskit_metainit.problem import Problem, diagonal_values, is_diagonal
 from qiskit_metainit.provenance import command, versions
+from qiskit_metainit.reaction import Reaction, react
 from qiskit_metainit.rollout import normalised_cost, rollout
 from qiskit_metainit.task import Task
 
@@ -60,6 +62,8 @@ class Result:
     """(I,) circuit evaluations until the target, the model's own queries included; for several starts their median."""
     arrived: float
     """Share of runs that reached the target."""
+    reaction: Reaction | None = None
+    """How the answers vary across the instances; None for several starts an instance."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -116,6 +120,7 @@ class Comparison:
                     "ratio": _rounded(result.ratio),
                     "evaluations": _rounded(result.evaluations),
                     "arrived": round(result.arrived, 4),
+                    **({"reaction": result.reaction.as_json()} if result.reaction else {}),
                 }
                 for name, result in self.results.items()
             },
@@ -125,7 +130,13 @@ class Comparison:
     def from_json(cls, content: Mapping[str, Any]) -> Comparison:
         """Return the comparison that ``as_json`` gave."""
         results = {
-            name: Result(row["queries"], np.array(row["ratio"]), np.array(row["evaluations"], float), row["arrived"])
+            name: Result(
+                row["queries"],
+                np.array(row["ratio"]),
+                np.array(row["evaluations"], float),
+                row["arrived"],
+                Reaction.from_json(row["reaction"]) if "reaction" in row else None,
+            )
             for name, row in content["results"].items()
         }
         return cls(Protocol(**content["protocol"]), results, np.array(content["optimum"]))
@@ -184,6 +195,10 @@ def compare(
         best = min(local_optimum(engine, task, points[row]) for points in candidates)
         optimum[row] = float(ratio(np.array([best]), limits[row : row + 1])[0])
         report("local optima", row + 1, len(tasks))
+    reactions: dict[str, Reaction] = {}
+    for name, points in starts.items():
+        reactions[name] = react(engine, tasks, points)
+        report("reactions to the instance", len(reactions), len(starts))
     threshold = random_ratios.mean(axis=0) + protocol.target * (optimum - random_ratios.mean(axis=0))
     # As an energy, to compare with while the optimiser runs.
     targets = limits[:, 1] - threshold * (limits[:, 1] - limits[:, 0])
@@ -199,7 +214,9 @@ def compare(
                         engine, task, point, targets[row], protocol=protocol
                     )
                 report(f"optimising from {name}", row + 1, len(tasks))
-    results = {name: _result(models[name].queries, ratios[name], counts[name], protocol) for name in starts}
+    results = {
+        name: _result(models[name].queries, ratios[name], counts[name], protocol, reactions[name]) for name in starts
+    }
     results["random"] = _result(0, random_ratios.mean(axis=0), counts["random"], protocol)
     return Comparison(protocol, results, optimum)
 
@@ -242,17 +259,8 @@ def energies(engine: Statevector, tasks: Sequence[Task], points: Array) -> Array
 
 
 def local_optimum(engine: Statevector, task: Task, point: Array) -> float:
-    """Return the energy that L-BFGS-B with exact gradients reaches from a point (radians), searching natural units."""
-    unit = task.features.unit.numpy()
-
-    def scaled(natural: Array) -> tuple[float, Array]:
-        row = torch.as_tensor((natural * unit)[None]).requires_grad_()
-        value = engine.expectation([task], row)[0]
-        (gradient,) = torch.autograd.grad(value, row)
-        return value.item() / task.scale, gradient[0].numpy() * unit / task.scale
-
-    start = point[: task.num_parameters] / unit
-    return float(minimize(scaled, start, jac=True, method="L-BFGS-B").fun) * task.scale
+    """Return the energy that ``descend`` reaches from a point (radians)."""
+    return descend(engine, task, point)[0]
 
 
 class _Arrived(Exception):  # noqa: N818 it is no error: it ends a run that has arrived
@@ -288,9 +296,9 @@ def evaluations_until(engine: Statevector, task: Task, point: Array, target: flo
     return protocol.cap
 
 
-def _result(queries: int, ratios: Array, counts: Array, protocol: Protocol) -> Result:
+def _result(queries: int, ratios: Array, counts: Array, protocol: Protocol, reaction: Reaction | None = None) -> Result:
     arrived = float((counts < queries + protocol.cap).mean())
-    return Result(queries, ratios, np.median(counts, axis=0), arrived)
+    return Result(queries, ratios, np.median(counts, axis=0), arrived, reaction)
 
 
 def _rounded(values: Array) -> list[float | None]:

@@ -10,9 +10,9 @@ import torch
 from qiskit.circuit.library import qaoa_ansatz
 from qiskit.primitives import StatevectorEstimator
 from qiskit.quantum_info import SparsePauliOp
-from scipy.optimize import OptimizeResult
 
 from qiskit_metainit import evaluation
+from qiskit_metainit.descent import descend
 from qiskit_metainit.engines.statevector import Statevector
 from qiskit_metainit.evaluation import (
     Comparison,
@@ -88,24 +88,14 @@ def test_answers_and_energies_are_those_of_qiskit(rng: np.random.Generator) -> N
 # Local optima
 
 
+@pytest.mark.parametrize("step", [1.0, 0.1])
 @pytest.mark.parametrize("reps", [1, 2])
-def test_a_local_optimum_is_stationary_and_below_its_start(
-    reps: int, rng: np.random.Generator, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    found: list[OptimizeResult] = []
-    minimize = evaluation.minimize
-
-    def spy(*arguments: Any, **keywords: Any) -> OptimizeResult:
-        found.append(minimize(*arguments, **keywords))
-        return found[-1]
-
-    monkeypatch.setattr(evaluation, "minimize", spy)
+def test_a_local_optimum_is_stationary_and_below_its_start(reps: int, step: float, rng: np.random.Generator) -> None:
     engine = Statevector()
     for problem in problems(rng):
         task = Task.qaoa(problem.operator, reps=reps)
         start = rng.uniform(-1, 1, size=2 * reps + 1)  # a row padded to a wider task's parameters
-        energy = local_optimum(engine, task, start)
-        point = found[-1].x * task.features.unit.numpy()  # it searches natural units
+        energy, point = descend(engine, task, start, step=step)
         assert point.shape == (2 * reps,)
         estimator = StatevectorEstimator()
 
@@ -280,11 +270,13 @@ def test_progress_is_reported(rng: np.random.Generator) -> None:
     seen = []
     protocol = Protocol(reps=1, random_starts=1, cap=5)
     compare({"constant": Constant()}, problems(rng, 2), protocol, progress=lambda *step: seen.append(step))
-    assert seen == [
-        (stage, done, 2)
-        for stage in ("local optima", "optimising from constant", "optimising from random")
-        for done in (1, 2)
+    stages = [
+        ("local optima", 2),
+        ("reactions to the instance", 1),
+        ("optimising from constant", 2),
+        ("optimising from random", 2),
     ]
+    assert seen == [(stage, done, total) for stage, total in stages for done in range(1, total + 1)]
 
 
 def test_a_comparison_needs_an_instance() -> None:

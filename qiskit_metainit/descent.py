@@ -1,0 +1,41 @@
+"""The local optimum below a point, by L-BFGS-B with exact gradients."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from scipy.optimize import minimize
+
+from qiskit_metainit.engines.statevector import Statevector
+from qiskit_metainit.task import Task
+
+Array = NDArray[np.float64]
+
+
+def descend(engine: Statevector, task: Task, point: Array, *, step: float = 1.0) -> tuple[float, Array]:
+    """Return energy and (P,) point, radians, of the local optimum that a search in natural units reaches.
+
+    Args:
+        engine: answers with costs and gradients, exactly.
+        task: the landscape.
+        point: (P,) radians where the search starts; entries beyond the task's own P are left out.
+        step: length of the search's first step, natural units. A full unit may leave the basin of the start.
+
+    >>> from qiskit.quantum_info import SparsePauliOp
+    >>> edge = Task.qaoa(SparsePauliOp("ZZ", [0.5]), reps=1)
+    >>> energy, point = descend(Statevector(), edge, np.array([0.3, -1.0]), step=0.1)
+    >>> print(round(energy, 4), (point / np.pi).round(3))
+    -0.5 [ 0.125 -0.5  ]
+    """
+    unit = task.features.unit.numpy() * step  # L-BFGS-B's first step has length 1 in its own variables
+
+    def scaled(searched: Array) -> tuple[float, Array]:
+        row = torch.as_tensor((searched * unit)[None]).requires_grad_()
+        value = engine.expectation([task], row)[0]
+        (gradient,) = torch.autograd.grad(value, row)
+        return value.item() / task.scale, gradient[0].numpy() * unit / task.scale
+
+    start = point[: task.num_parameters] / unit
+    found = minimize(scaled, start, jac=True, method="L-BFGS-B", options={"gtol": 1e-5 * step})
+    return float(found.fun) * task.scale, np.asarray(found.x * unit)
