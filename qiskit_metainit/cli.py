@@ -198,7 +198,7 @@ def solve(
 
 @app.command("list")
 def list_() -> None:
-    """Show the shipped initializers, and the models, engines and problem families."""
+    """Show the shipped initializers, and the models, engines, problem families and reproductions."""
     from qiskit_metainit import artifact, plugins
 
     rows = [["initializer", "model", "queries", "trained on"]]
@@ -209,7 +209,7 @@ def list_() -> None:
         trained += "" if coverage is None else f"reps {', '.join(map(str, coverage.reps))}"
         rows.append([name, type(stored.model).__name__, str(stored.model.queries), trained])
     show(rows, "Shipped initializers")
-    for kind in ("models", "engines", "problems"):
+    for kind in ("models", "engines", "problems", "reproductions"):
         console.print(f"[bold]{kind}[/]: {', '.join(plugins.names(kind))}", highlight=False)
 
 
@@ -327,7 +327,9 @@ def evaluate(
             " To 99%: median circuit evaluations, those asked for included, to 99% of the way to the best optimum "
             "found. Reach: the share of runs that get there."
         )
-    say(legend)
+    say(legend + "\n")
+    show(card.reactions(comparison), "Does it react to the instance?", wrap=False)
+    say(card.REACTIONS)
     if json_file is not None:
         comparison.write(json_file, title=title, family=dict(family.settings), instances=instances, seed=seed)
         console.print(f"Written: {json_file}", markup=False, highlight=False, soft_wrap=True)
@@ -353,6 +355,33 @@ def card_(
             raise ValueError(f"A file of metainit evaluate --json is needed, but {path} is none ({error}).") from error
     card.write(folder, stored, known, BASELINES, limits(stored))
     console.print(f"Written: {folder / 'card.md'}", markup=False, highlight=False, soft_wrap=True)
+
+
+@app.command()
+def reproduce(
+    name: Annotated[str | None, typer.Argument(help="Of a paper, such as lin2025; without it they are listed.")] = None,
+    quick: Annotated[bool, typer.Option("--quick", help="A smaller run, in under two minutes.")] = False,
+    seed: Annotated[int, typer.Option(help="Of everything.", min=0)] = 0,
+    output: Annotated[Path, typer.Option(help="Folder for the numbers, the picture and the page.")] = Path(
+        "tutorials/reproductions"
+    ),
+) -> None:
+    """Run a founding paper's experiment again, its figures beside ours; repeat the command after an interruption."""
+    from qiskit_metainit import plugins, reproduction
+
+    if name is None:
+        say(f"Name one of: {', '.join(plugins.names('reproductions'))}")
+        return
+    try:
+        with progress_bar() as update:
+            result, files = reproduction.reproduce(name, output, quick=quick, seed=seed, progress=update)
+    except KeyboardInterrupt:
+        messages.print("Interrupted. What is finished is kept: repeat the command to go on.")
+        raise typer.Exit(130) from None
+    for caption, rows in result.tables:
+        show(rows, caption)
+        say("")
+    say("\n".join([*(f"- {finding}" for finding in result.findings), f"Written: {', '.join(map(str, files))}"]))
 
 
 def _setting(text: str) -> tuple[str, Any]:

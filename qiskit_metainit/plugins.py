@@ -1,4 +1,4 @@
-"""File name <-> class: models, engines and families are found by where they lie, or by an entry point."""
+"""File name <-> class: models, engines, families and reproductions, found where they lie or by an entry point."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from functools import cache
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any, Literal
 
-Kind = Literal["models", "engines", "problems"]
+Kind = Literal["models", "engines", "problems", "reproductions"]
 """A folder of the package, and with ``qiskit_metainit.`` before it the entry-point group of outsiders."""
 
 

@@ -16,6 +16,7 @@ from jaxtyping import Float
 from qiskit.quantum_info import SparsePauliOp
 from torch import Tensor
 
+from qiskit_metainit import checkpoints
 from qiskit_metainit.ansatz import check_reps
 from qiskit_metainit.budget import Budget
 from qiskit_metainit.engine import Engine
@@ -60,9 +61,6 @@ LOSSES: Mapping[str, MetaLoss] = {
     loss.__name__: loss for loss in (final, weighted_sum, observed_improvement, cumulative_improvement)
 }
 """The meta-losses by name, as the command line and the artifacts spell them."""
-
-
-_SAVE_SECONDS = 30.0  # most work that a crash may cost
 
 
 @dataclass(frozen=True)
@@ -197,7 +195,7 @@ def train(
             history.depths.append(known[0].reps)
             history.note(shots_before + engine.budget.since(before).shots)
             whole = True
-            due = (step + 1) % schedule.checkpoint_every == 0 or time.perf_counter() - saved > _SAVE_SECONDS
+            due = (step + 1) % schedule.checkpoint_every == 0 or time.perf_counter() - saved > checkpoints.SAVE_SECONDS
             if checkpoint is not None and due:
                 _save(checkpoint, fingerprint, model, optimizer, history)
                 saved = time.perf_counter()
@@ -289,9 +287,7 @@ def _check(model: Model, engine: Engine, reps: Sequence[int], steps: int, batch:
 
 
 def _save(path: Path, plan: str, model: Model, optimizer: torch.optim.Optimizer, history: _History) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
     content = {
-        "plan": plan,
         "model": model.state_dict(),
         "optimizer": optimizer.state_dict(),
         "rng": history.states[0],
@@ -300,36 +296,14 @@ def _save(path: Path, plan: str, model: Model, optimizer: torch.optim.Optimizer,
         "depths": history.depths,
         "shots": history.shots,
     }
-    partial = path.with_name(path.name + ".partial")  # so that a crash while writing leaves the last checkpoint whole
-    torch.save(content, partial)
-    partial.replace(path)
+    checkpoints.save(path, plan, content)
 
 
 def _restore(path: Path, plan: str, model: Model, optimizer: torch.optim.Optimizer, history: _History) -> None:
-    try:
-        content = torch.load(path, weights_only=True)
-        known = json.loads(content["plan"])
-        losses, depths = list(content["losses"]), list(content["depths"])
-        states = [json.loads(state) for state in (content["rng"], *content.get("noise", ()))]
-    except Exception as error:  # torch raises many kinds on a damaged file
-        raise ValueError(
-            f"A checkpoint of this training is needed, but {path} cannot be read ({error}). Move the file away to "
-            "start afresh."
-        ) from error
-    wanted = json.loads(plan)
-    known.setdefault("engine", wanted["engine"])  # the first version did not say
-    if known != wanted:
-        differing = [
-            f"{key} was {str(known.get(key))[:200]} and is {str(wanted[key])[:200]}"
-            for key in sorted(wanted)
-            if known.get(key) != wanted[key]
-        ]
-        raise ValueError(
-            f"The checkpoint {path} is of another training: {'; '.join(differing)}. Repeat the command that wrote it, "
-            "or choose another folder."
-        )
+    content = checkpoints.load(path, plan, unsaid=("engine",))  # the first version did not say the engine
     model.load_state_dict(content["model"])
     optimizer.load_state_dict(content["optimizer"])
-    for stream, state in zip(history.streams, states, strict=True):
-        stream.bit_generator.state = state
-    history.losses, history.depths, history.shots = losses, depths, int(content.get("shots", 0))
+    for stream, state in zip(history.streams, (content["rng"], *content.get("noise", ())), strict=True):
+        stream.bit_generator.state = json.loads(state)
+    history.losses, history.depths = list(content["losses"]), list(content["depths"])
+    history.shots = int(content.get("shots", 0))

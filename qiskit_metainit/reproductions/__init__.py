@@ -1,0 +1,1 @@
+"""Experiments of the founding papers run again, one a file."""
