@@ -36,8 +36,8 @@ def table(results: Results) -> Table:
     rows.append(["seconds a seed", *(f"{_seconds(results, name):.0f}" for name in names), "", ""])
     return (
         "Beyond the published form, trained in batches: Phase I ratio, mean over seeds; the same minus that of each "
-        "graph's own optimum, with 95% bootstrap intervals over graphs; iterations to convergence by the paper's criterion. "
-        "Below: the ratio over all n when a model goes on proposing; the largest gap to the optimum of any seed at any "
+        "graph's own optimum, with 95% bootstrap intervals over graphs; iterations by the paper's criterion. Below: "
+        "the ratio over all n when a model goes on proposing; the largest gap to the optimum of any seed at any "
         f"n; the circuit evaluations, the last proposal's own included, after which the mean gap stays within {GAP} at "
         "every n; seconds of training",
         rows,
