@@ -49,12 +49,13 @@ def observed_improvement(costs: Float[Tensor, "T B"]) -> Float[Tensor, ""]:
 
 
 def cumulative_improvement(costs: Float[Tensor, "T B"]) -> Float[Tensor, ""]:
-    """Return ``E sum_t min(y_0, .., y_t)`` with y_0 = 0: every improvement counts for all the steps it lasts.
+    """Return ``E sum_t min(y_1, .., y_t)``: every improvement counts for all the steps it lasts.
 
     Chen et al. 2025 (arXiv:2505.00561) sum the improvements along the trajectory without giving weights; a plain sum
-    would telescope to the observed improvement, so this is our reading: earlier is better.
+    would telescope to the last one, so this is our reading: earlier is better. It does not compare with y_0 = 0, for a
+    model whose first proposals all cost more would get no gradient.
     """
-    return torch.clamp(costs, max=0.0).cummin(dim=0).values.sum(dim=0).mean()
+    return costs.cummin(dim=0).values.sum(dim=0).mean()
 
 
 LOSSES: Mapping[str, MetaLoss] = {

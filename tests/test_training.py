@@ -60,7 +60,7 @@ def numpy_loss(name: str, costs: np.ndarray) -> float:
         elif name == "observed_improvement":
             values.append(sum(min(y[t] - min(y[:t]), 0.0) for t in range(1, len(y))))
         else:
-            values.append(sum(min(y[: t + 1]) for t in range(1, len(y))))
+            values.append(sum(min(y[1 : t + 1]) for t in range(1, len(y))))
     return float(np.mean(values))
 
 
@@ -78,7 +78,7 @@ def test_meta_losses_equal_their_definitions(name: str, shape: tuple[int, int], 
         ("final", -0.1),
         ("weighted_sum", 0.1 * 0.2 - 0.2 * 0.5 + 0.3 * 0.3 - 0.4 * 0.1),
         ("observed_improvement", -0.5),  # 0.2 is worse than nothing, -0.5 gains 0.5, the rest gains nothing
-        ("cumulative_improvement", -1.5),  # 0, -0.5, -0.5, -0.5
+        ("cumulative_improvement", 0.2 - 3 * 0.5),
     ],
 )
 def test_meta_losses_of_a_trajectory_worked_by_hand(name: str, expected: float) -> None:
@@ -89,7 +89,12 @@ def test_meta_losses_of_a_trajectory_worked_by_hand(name: str, expected: float) 
 def test_costs_that_never_improve_have_no_improvement() -> None:
     costs = torch.tensor([[0.3], [0.1], [0.9]], dtype=torch.float64)
     assert LOSSES["observed_improvement"](costs).item() == 0.0
-    assert LOSSES["cumulative_improvement"](costs).item() == 0.0
+
+
+def test_the_cumulative_improvement_has_a_gradient_where_every_proposal_is_worse_than_nothing() -> None:
+    costs = torch.tensor([[0.5], [0.4]], dtype=torch.float64, requires_grad=True)
+    (slope,) = torch.autograd.grad(LOSSES["cumulative_improvement"](costs), costs)
+    assert slope.all()
 
 
 def test_an_early_improvement_counts_more_only_when_cumulated() -> None:
