@@ -1,6 +1,8 @@
-"""The local optimum below a point, by L-BFGS-B with exact gradients."""
+"""The local optimum below a point, and the best point of many tasks, by L-BFGS-B with exact gradients."""
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 import numpy as np
 import torch
@@ -39,3 +41,26 @@ def descend(engine: Statevector, task: Task, point: Array, *, step: float = 1.0)
     start = point[: task.num_parameters] / unit
     found = minimize(scaled, start, jac=True, method="L-BFGS-B", options={"gtol": 1e-5 * step})
     return float(found.fun) * task.scale, np.asarray(found.x * unit)
+
+
+def best_constant(engine: Statevector, tasks: Sequence[Task], start: Array) -> Array:
+    """Return the (P,) point, natural units, of the least mean normalised cost over tasks of P parameters.
+
+    What a model that does not react to its instance can learn from these tasks, at most.
+
+    Args:
+        engine: answers with costs and gradients, exactly.
+        tasks: B landscapes.
+        start: (P,) natural units where the search starts.
+    """
+    units = torch.stack([task.features.unit for task in tasks])
+    offsets = torch.tensor([task.offset for task in tasks], dtype=torch.float64)
+    scales = torch.tensor([task.scale for task in tasks], dtype=torch.float64)
+
+    def mean(point: Array) -> tuple[float, Array]:
+        row = torch.as_tensor(point).requires_grad_()
+        value = ((engine.expectation(tasks, row * units) - offsets) / scales).mean()
+        (gradient,) = torch.autograd.grad(value, row)
+        return value.item(), gradient.numpy()
+
+    return np.asarray(minimize(mean, start, jac=True, method="L-BFGS-B").x)

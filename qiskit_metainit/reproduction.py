@@ -13,7 +13,10 @@ from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
-from qiskit_metainit import plugins
+import numpy as np
+from numpy.typing import NDArray
+
+from qiskit_metainit import evaluation, plugins
 from qiskit_metainit.card import markdown
 from qiskit_metainit.provenance import command, versions
 
@@ -142,6 +145,11 @@ def reproduce(
     files = publish(result, label, folder)
     shutil.rmtree(stages.folder)
     return result, files
+
+
+def interval(values: NDArray[np.float64]) -> tuple[float, float, float]:
+    """Return mean and 95% bootstrap interval over (I,) instances."""
+    return evaluation.Comparison(evaluation.Protocol(reps=1, resamples=2000), {}, values).mean_interval(values)
 
 
 def publish(reproduction: Reproduction, name: str, folder: Path) -> list[Path]:

@@ -12,7 +12,7 @@ from qiskit.primitives import StatevectorEstimator
 from qiskit.quantum_info import SparsePauliOp
 
 from qiskit_metainit import evaluation
-from qiskit_metainit.descent import descend
+from qiskit_metainit.descent import best_constant, descend
 from qiskit_metainit.engines.statevector import Statevector
 from qiskit_metainit.evaluation import (
     Comparison,
@@ -86,6 +86,22 @@ def test_answers_and_energies_are_those_of_qiskit(rng: np.random.Generator) -> N
 
 
 # Local optima
+
+
+def test_the_best_constant_has_the_least_mean_cost_nearby(rng: np.random.Generator) -> None:
+    tasks = [Task.qaoa(problem.operator, reps=2) for problem in problems(rng)]
+    engine = Statevector()
+
+    def mean(natural: np.ndarray) -> float:
+        radians = np.stack([natural * task.features.unit.numpy() for task in tasks])
+        costs = [(e - t.offset) / t.scale for e, t in zip(energies(engine, tasks, radians), tasks, strict=True)]
+        return float(np.mean(costs))
+
+    start = np.array([0.4, 0.2, -0.3, -0.5])
+    best = best_constant(engine, tasks, start)
+    assert mean(best) < mean(start)
+    for step in 0.02 * np.concatenate([np.eye(4), -np.eye(4)]):
+        assert mean(best) < mean(best + step)
 
 
 @pytest.mark.parametrize("step", [1.0, 0.1])

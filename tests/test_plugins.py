@@ -16,7 +16,7 @@ from qiskit_metainit.models.sk_infinity import SkInfinity
 from qiskit_metainit.problem import Family
 from qiskit_metainit.problems.maxcut import MaxCut
 
-KINDS = ["models", "engines", "problems"]
+KINDS = ["models", "engines", "problems", "reproductions"]
 EVERYTHING = [(kind, name) for kind in KINDS for name in plugins.names(kind)]
 
 

@@ -7,13 +7,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from qiskit_metainit.reproduction import interval
 from qiskit_metainit.reproductions._chen2025_results import (
     DENSE,
     ITERATIONS,
     OPTIMISERS,
     POINTS,
     Results,
-    interval,
     shown,
 )
 from qiskit_metainit.reproductions._outcomes import RATIOS

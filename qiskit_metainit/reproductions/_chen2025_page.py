@@ -6,7 +6,7 @@ from functools import partial
 
 import numpy as np
 
-from qiskit_metainit.reproduction import Reproduction
+from qiskit_metainit.reproduction import Reproduction, interval
 from qiskit_metainit.reproductions._chen2025_findings import FAMILY_TITLES, PUBLISHED, difference, findings
 from qiskit_metainit.reproductions._chen2025_picture import draw
 from qiskit_metainit.reproductions._chen2025_results import (
@@ -17,7 +17,6 @@ from qiskit_metainit.reproductions._chen2025_results import (
     POINTS,
     Array,
     Results,
-    interval,
     shown,
     summary,
 )

@@ -12,9 +12,8 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from scipy.optimize import minimize
 
-from qiskit_metainit.descent import descend
+from qiskit_metainit.descent import best_constant, descend
 from qiskit_metainit.engines.statevector import Statevector
 from qiskit_metainit.evaluation import answers, random_points
 from qiskit_metainit.features import stack
@@ -40,7 +39,6 @@ from qiskit_metainit.reproductions._comparators import (
     tuned_rate,
 )
 from qiskit_metainit.reproductions._outcomes import Judge, Outcomes
-from qiskit_metainit.rollout import normalised_cost
 from qiskit_metainit.task import Task
 from qiskit_metainit.training import Schedule, cumulative_improvement, train
 
@@ -187,17 +185,8 @@ class Plan:
     def _constant(self, report: Report) -> list[float]:
         """Return the (2p,) point, natural units, of the least mean cost over training problems."""
         tasks = self._training_tasks()
-        batch = stack([task.features for task in tasks])
-        cost = normalised_cost(Statevector(), tasks)
-
-        def mean(point: Array) -> tuple[float, Array]:
-            row = torch.as_tensor(point).requires_grad_()
-            value = cost(row * batch.unit).mean()
-            (gradient,) = torch.autograd.grad(value, row)
-            return value.item(), gradient.numpy()
-
-        start = SkInfinity().begin(batch)[0].mean(dim=0).numpy()
-        found = minimize(mean, start, jac=True, method="L-BFGS-B").x
+        start = SkInfinity().begin(stack([task.features for task in tasks]))[0].mean(dim=0).numpy()
+        found = best_constant(Statevector(), tasks, start)
         report(1, 1)
         return [float(angle) for angle in found]
 

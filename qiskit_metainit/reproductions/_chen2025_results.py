@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from qiskit_metainit.evaluation import Comparison, Protocol
 from qiskit_metainit.reproductions._outcomes import RATIOS
 
 Array = NDArray[np.float64]
@@ -83,11 +82,6 @@ class Results:
             source = cell["points"][name] if name in POINTS else cell["optimisers"][name]["at"][str(iteration)]
             found.append(np.array(source[what])[chosen])
         return np.concatenate(found)
-
-
-def interval(values: Array) -> tuple[float, float, float]:
-    """Return mean and 95% bootstrap interval over instances."""
-    return Comparison(Protocol(reps=1, resamples=2000), {}, values).mean_interval(values)
 
 
 def summary(record: Mapping[str, Any]) -> dict[str, Any]:

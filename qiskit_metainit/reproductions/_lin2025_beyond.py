@@ -9,8 +9,9 @@ from typing import Any
 import numpy as np
 
 from qiskit_metainit.evaluation import Comparison
+from qiskit_metainit.reproduction import interval
 from qiskit_metainit.reproductions._lin2025_jobs import LATER
-from qiskit_metainit.reproductions._lin2025_results import SHOWN, SIZES, Results, Table, interval, signed, spanned
+from qiskit_metainit.reproductions._lin2025_results import SHOWN, SIZES, Results, Table, signed, spanned
 
 GAP = 0.004
 """The models beyond the published form shall come this near to each graph's own optimum."""

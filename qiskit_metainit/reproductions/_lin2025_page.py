@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from qiskit_metainit.reproduction import Reproduction
+from qiskit_metainit.reproduction import Reproduction, interval
 from qiskit_metainit.reproductions import _lin2025_beyond as beyond
 from qiskit_metainit.reproductions._lin2025_jobs import MODELS, first_models
 from qiskit_metainit.reproductions._lin2025_paper import ITERATIONS, PHASE_ONE, PHASE_TWO, PHASE_TWO_RANDOM
@@ -17,7 +17,6 @@ from qiskit_metainit.reproductions._lin2025_results import (
     Array,
     Results,
     Table,
-    interval,
     signed,
     spanned,
 )

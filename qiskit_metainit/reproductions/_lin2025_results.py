@@ -9,8 +9,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from qiskit_metainit.evaluation import Comparison, Protocol
-
 Array = NDArray[np.float64]
 Table = tuple[str, list[list[str]]]
 
@@ -80,11 +78,6 @@ class Results:
     def explained(self, name: str) -> float:
         """Return the share of the optima's variance that a model's answers explain, the median over seeds and sizes."""
         return float(np.median([value for size in SIZES for value in self.start(size, name)["follows"]]))
-
-
-def interval(values: Array) -> tuple[float, float, float]:
-    """Return mean and 95% bootstrap interval over graphs."""
-    return Comparison(Protocol(reps=1, resamples=2000), {}, values).mean_interval(values)
 
 
 def signed(values: tuple[float, float, float], digits: int = 3) -> str:

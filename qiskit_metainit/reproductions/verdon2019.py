@@ -9,8 +9,8 @@ from typing import Any, final
 
 import numpy as np
 import torch
-from scipy.optimize import minimize
 
+from qiskit_metainit.descent import best_constant
 from qiskit_metainit.engines.statevector import Statevector
 from qiskit_metainit.evaluation import Array, energies, random_points
 from qiskit_metainit.features import stack
@@ -25,7 +25,6 @@ from qiskit_metainit.problems.maxcut import MaxCut
 from qiskit_metainit.reproduction import Progress, Reproduction, Stages
 from qiskit_metainit.reproductions import _verdon2019_page as page
 from qiskit_metainit.reproductions._verdon2019_field import TARGETS, Field, Start, trajectory
-from qiskit_metainit.rollout import normalised_cost
 from qiskit_metainit.task import Task
 from qiskit_metainit.training import Schedule, observed_improvement, train
 
@@ -189,17 +188,8 @@ class _Class:
     def _constant(self) -> list[float]:
         """Return the (2p,) natural-unit point of least mean cost over the first network's training problems."""
         tasks = self._training_tasks(0, self.experiment.instances)
-        batch = stack([task.features for task in tasks])
-        cost = normalised_cost(Statevector(), tasks)
-
-        def mean(point: Array) -> tuple[float, Array]:
-            row = torch.as_tensor(point).requires_grad_()
-            value = cost(row * batch.unit).mean()
-            (gradient,) = torch.autograd.grad(value, row)
-            return value.item(), gradient.numpy()
-
-        start = SkInfinity().begin(batch)[0].mean(dim=0).numpy()
-        return [float(angle) for angle in minimize(mean, start, jac=True, method="L-BFGS-B").x]
+        start = SkInfinity().begin(stack([task.features for task in tasks]))[0].mean(dim=0).numpy()
+        return [float(angle) for angle in best_constant(Statevector(), tasks, start)]
 
     def _family(self, sizes: Sequence[int] = (6, 7, 8, 9)) -> Family:
         return _FAMILIES[self.key](sizes=sizes)

@@ -8,9 +8,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from qiskit_metainit.card import markdown, table
 from qiskit_metainit.evaluation import Comparison
 from qiskit_metainit.jobs import BASELINES
+from qiskit_metainit.reproductions._lin2025_paper import PHASE_ONE
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -19,8 +22,11 @@ def rendered(text: str) -> str:
     """Return a text with every block between `<!-- table NAME -->` and `<!-- end -->` made anew."""
 
     def block(match: re.Match[str]) -> str:
-        path = ROOT / "tutorials" / "results" / f"{match[1]}.json"
+        folder = "reproductions" if match[1] == "lin2025" else "results"
+        path = ROOT / "tutorials" / folder / f"{match[1]}.json"
         content = json.loads(path.read_text(encoding="utf-8"))
+        if "published training" in content:
+            return f"<!-- table {match[1]} -->\n{sequence_models(content)}\n<!-- end -->"
         if "workloads" in content:
             return f"<!-- table {match[1]} -->\n{speed(content)}\n<!-- end -->"
         rows = table(Comparison.from_json(content), BASELINES)
@@ -28,6 +34,37 @@ def rendered(text: str) -> str:
         return f"<!-- table {match[1]} -->\n{note}\n\n{markdown(rows)}\n<!-- end -->"
 
     return re.sub(r"<!-- table (\w+) -->.*?<!-- end -->", block, text, flags=re.DOTALL)
+
+
+def sequence_models(content: Mapping[str, Any]) -> str:
+    """Return what the sequence models of Lin et al. reach: as they printed it, as published here, and with levers."""
+    sizes = content["sizes"]
+
+    def mean(name: str, key: str = "phase one") -> Any:
+        """Return the mean over sizes and graphs, by seed."""
+        return np.mean(
+            [np.array(size["starts"][name][key]).reshape(-1, size["graphs"]).mean(1) for size in sizes.values()], axis=0
+        )
+
+    def moves(name: str) -> float:
+        starts = [size["starts"][name] for size in sizes.values()]
+        return float(np.mean([np.mean(start["spread"]) / start["spread of optima"] for start in starts]))
+
+    rows = [["", "printed", "as published", "seeds", "moves", "with levers", "to the optimum", "moves"]]
+    optimum = float(mean("optimum")[0])
+    for name, shown in (("lstm", "LSTM"), ("qlstm", "QLSTM"), ("qk_lstm", "QK-LSTM"), ("qfwp", "QFWP")):
+        ours, beyond = mean(name), mean(f"beyond {name}")
+        printed = np.mean([row[name][0] for row in PHASE_ONE.values()])
+        rows.append([shown, f"{printed:.3f}", f"{ours.mean():.3f}", f"{ours.min():.3f} to {ours.max():.3f}"])
+        rows[-1] += [f"{moves(name):.2f}", f"{beyond.mean():.4f}", f"{beyond.mean() - optimum:+.4f}"]
+        rows[-1].append(f"{moves(f'beyond {name}'):.2f}")
+    rows.append(
+        ["constant", "", f"{mean('constant')[0]:.3f}", "", "0.00", "", f"{mean('constant')[0] - optimum:+.4f}", ""]
+    )
+    rows.append(["p = 1 optimum of each graph", "", f"{optimum:.3f}", "", "1.00", "", "", ""])
+    counts = ", ".join(f"{size['graphs']} of {n} nodes" for n, size in sizes.items())
+    note = f"`{content['command']}`: approximation ratio after ten proposals (Phase I), test graphs: {counts}."
+    return f"{note}\n\n{markdown(rows)}"
 
 
 def speed(content: Mapping[str, Any]) -> str:
