@@ -41,6 +41,18 @@ def align(features: Sequence[Features], points: Array, *, towards: Array | None 
     return min(found, key=lambda pair: pair[1])[0]
 
 
+def align_cloud(features: Sequence[Features], points: Array, towards: Array) -> Array:
+    """Return images of (I, P) points that are nearest to each other, at the place that is nearest to a (P,) point.
+
+    Aligned with the point one by one, a cloud would be torn where the point lies half way between two of its images.
+    """
+    together = align(features, points)
+    away = np.linalg.norm(together[:, None] - together[None], axis=2).sum(axis=1)
+    middle = int(away.argmin())
+    place = align([features[middle]], together[middle : middle + 1], towards=towards)[0]
+    return align(features, points, towards=place)
+
+
 def _nearest(points: Array, rates: Array, mirrored: NDArray[np.bool_], reference: Array) -> tuple[Array, float]:
     """Return the (I, P) images nearest to a reference (P,), and the sum of their squared distances."""
     images = np.stack([points, -points])

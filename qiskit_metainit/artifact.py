@@ -127,7 +127,7 @@ def write(artifact: Artifact, folder: Path) -> None:
         "conventions": CONVENTIONS,
         "features": features.SCHEMA,
         "weights": hashlib.sha256(weights).hexdigest(),
-        "probes": _probe(artifact.model, _probe_reps(artifact)),
+        "probes": _probe(_simulated(artifact.model), _probe_reps(artifact)),
         "training": {"versions": versions(), **artifact.training},
     }
     manifest["digest"] = _digest(manifest)
@@ -219,6 +219,13 @@ def _probe_reps(artifact: Artifact) -> list[int]:
     operator = SparsePauliOp("ZZ")
     served = [p for p in candidates if artifact.model.unsupported(features.of_qaoa(operator, p)) is None]
     return sorted({min(served), max(served)}) if served else []
+
+
+def _simulated(model: Model) -> Model:
+    """Return a copy as it will be loaded: whatever engine the model's own quantum layers were sent to, exact."""
+    copy = type(model)(**model.settings)
+    copy.load_state_dict(model.state_dict())
+    return copy.eval()
 
 
 def _probe(model: Model, depths: Sequence[int]) -> list[dict[str, Any]]:

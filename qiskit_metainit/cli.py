@@ -381,7 +381,8 @@ def reproduce(
     for caption, rows in result.tables:
         show(rows, caption)
         say("")
-    say("\n".join([*(f"- {finding}" for finding in result.findings), f"Written: {', '.join(map(str, files))}"]))
+    told = [f"- {finding.replace('**', '')}" for finding in result.findings]
+    say("\n".join([*told, f"Written: {', '.join(map(str, files))}"]))
 
 
 def _setting(text: str) -> tuple[str, Any]:

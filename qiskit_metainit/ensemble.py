@@ -10,7 +10,8 @@ from torch import Tensor, nn
 
 from qiskit_metainit.closed_forms import RotationGates, ring_products, simplify
 from qiskit_metainit.engine import Engine
-from qiskit_metainit.quantum_cell import gated
+from qiskit_metainit.engines.statevector import Statevector
+from qiskit_metainit.quantum_cell import QuantumLayer, gated
 from qiskit_metainit.recurrent import RecurrentModel
 from qiskit_metainit.rollout import normalised_cost, rollout
 from qiskit_metainit.task import Task
@@ -45,7 +46,9 @@ class Ensemble:
         simplify(self._copy)
         self._layers = _stacked_layers(self._copy)
         served = {f"{path}.{key}" for path, layer in self._layers.items() for key in layer.keys}
-        self._together = served == {name for name, value in models[0].state_dict().items() if value.numel()}
+        held = {name for name, value in models[0].state_dict().items() if value.numel()}
+        # Closed forms stand for exact simulation only, not for what a user sent the quantum layers to.
+        self._together = served == held and all(_exact(model) for model in models)
 
     def costs(self, tasks: Sequence[Task], members: Sequence[int] | None = None) -> Float[Tensor, "S T B"]:
         """Return ``<H>`` of the models' T proposals on B tasks, in each Hamiltonian's units.
@@ -68,6 +71,8 @@ class Ensemble:
 
         Only the first three proposals are compared: raw costs make some models chaotic, so that rounding grows.
         """
+        if not self._together:
+            return
         with torch.no_grad():
             together = self.costs(tasks)
             alone = torch.stack([raw_costs(model, tasks, self._engine) for model in self._models])
@@ -77,6 +82,11 @@ class Ensemble:
                 f"Models side by side must give the costs that each gives alone, but those of "
                 f"{type(self._copy).__name__} differ by {error:.2g}. Please report this with the model's settings."
             )
+
+
+def _exact(model: RecurrentModel) -> bool:
+    layers = [module for module in model.modules() if isinstance(module, QuantumLayer)]
+    return all(isinstance(layer.engine, Statevector) for layer in layers)
 
 
 def raw_costs(model: RecurrentModel, tasks: Sequence[Task], engine: Engine) -> Float[Tensor, "T B"]:

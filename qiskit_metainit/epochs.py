@@ -116,7 +116,7 @@ def train_in_epochs(
         {
             "model": type(models[0]).__name__,
             "settings": dict(models[0].settings),
-            "first weights": [torch.cat([p.detach().flatten() for p in m.parameters()]).tolist() for m in models],
+            "first weights": _weights_digest(models),
             "tasks": _digest(tasks),
             "validation": _digest(validation),
             **asdict(schedule),
@@ -286,6 +286,12 @@ class _Member:
         self.scheduler.load_state_dict(stored["scheduler"])
         self.best = stored["best"]
         self.done = _Progress(**stored["done"])
+
+
+def _weights_digest(models: Sequence[RecurrentModel]) -> str:
+    """Return what tells these models' weights, fixed angles included, from others."""
+    text = json.dumps([value.tolist() for model in models for value in model.state_dict().values()])
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def _digest(tasks: Sequence[Task]) -> str:

@@ -67,7 +67,7 @@ def hand_over(
         rng: draws SPSA's directions; needed there only.
 
     Raises:
-        ValueError: if there is no such optimiser.
+        ValueError: if there is no such optimiser, or nothing may be evaluated.
 
     >>> from qiskit.quantum_info import SparsePauliOp
     >>> task = Task.qaoa(SparsePauliOp("ZZ"), reps=1)
@@ -77,6 +77,8 @@ def hand_over(
     """
     if optimizer not in OPTIMIZERS:
         raise ValueError(f"optimizer must be one of {', '.join(OPTIMIZERS)}, but {optimizer!r} came.")
+    if cap < 1:
+        raise ValueError(f"cap must be a positive number of circuit evaluations, but {cap} came.")
     run = _Run(engine, task, target, cap)
     start = point[: task.num_parameters] / run.unit
     with suppress(_Over):

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import multiprocessing
+import os
 import queue
 import signal
+import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from contextlib import contextmanager
 from typing import Any
 
 Job = Callable[[Callable[[int, int], None]], Any]
@@ -23,7 +26,8 @@ def run_jobs(
 
     Args:
         jobs: by name.
-        workers: processes, each with one thread for torch; with one the jobs run here, one after the other.
+        workers: processes, each with one thread for torch; with one the jobs run here, one after the other. With more,
+            a script that calls this needs ``if __name__ == "__main__":``, because each process imports it again.
         progress: called with (name, done, of), in this process.
 
     Raises:
@@ -41,29 +45,48 @@ def run_jobs(
     with ProcessPoolExecutor(
         min(workers, len(jobs)), mp_context=context, initializer=_start, initargs=(reports, ended)
     ) as pool:
-        futures = {pool.submit(_run, name, job): name for name, job in jobs.items()}
+        with _uninterrupted():  # Ctrl-C reaches the workers too, and must not while they start
+            futures = {pool.submit(_run, name, job): name for name, job in jobs.items()}
         try:
             while futures:
                 done, _ = wait(futures, timeout=_REPORT_SECONDS, return_when=FIRST_COMPLETED)
-                _pass_on(reports, progress)
-                for future in done:
-                    yield futures.pop(future), future.result()
+                _pass_on(reports, progress, set(futures.values()))
+                for future in sorted(done, key=_failed):  # what is finished is passed on before an error is raised
+                    name = futures.pop(future)
+                    result, last = future.result()
+                    if last is not None:  # it may still be on its way in the queue
+                        progress(name, *last)
+                    yield name, result
         finally:
             ended.set()
-            _cancel(futures)
+            pool.shutdown(wait=True, cancel_futures=True)
 
 
-def _cancel(futures: Mapping[Future[Any], str]) -> None:
-    for future in futures:
-        future.cancel()
+def _failed(future: Future[Any]) -> bool:
+    return future.exception() is not None
 
 
-def _pass_on(reports: Any, progress: Callable[[str, int, int], None]) -> None:
+@contextmanager
+def _uninterrupted() -> Iterator[None]:
+    """Ignore Ctrl-C for a moment; processes that are started meanwhile ignore it for good."""
+    if threading.current_thread() is not threading.main_thread():  # which alone may say so, and alone is interrupted
+        yield
+        return
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def _pass_on(reports: Any, progress: Callable[[str, int, int], None], running: set[str]) -> None:
     while True:
         try:
-            progress(*reports.get_nowait())
+            name, *place = reports.get_nowait()
         except queue.Empty:
             return
+        if name in running:  # what a finished job reported last was passed on with its result
+            progress(name, *place)
 
 
 _channel: Any = None  # of this worker process
@@ -76,19 +99,32 @@ def _start(reports: Any, ended: Any) -> None:
 
     global _channel, _ended
     _channel, _ended = reports, ended
+    reports.cancel_join_thread()  # what nobody reads any more must not keep this process alive
+    threading.Thread(target=_end_with_parent, daemon=True).start()
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     torch.set_num_threads(1)
 
 
-def _run(name: str, job: Job) -> Any:
-    last = 0.0
+def _end_with_parent() -> None:
+    """End this process when its parent has gone: nobody else would, and a repeated command would write beside it."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
+
+
+def _run(name: str, job: Job) -> tuple[Any, tuple[int, int] | None]:
+    """Return a job's result, and its last report."""
+    told = 0.0
+    last: tuple[int, int] | None = None
 
     def report(done: int, of: int) -> None:
-        nonlocal last
+        nonlocal told, last
         if _ended.is_set():
             raise KeyboardInterrupt
-        if done >= of or time.monotonic() - last > _REPORT_SECONDS:
-            last = time.monotonic()
+        last = (done, of)
+        if time.monotonic() - told > _REPORT_SECONDS:
+            told = time.monotonic()
             _channel.put((name, done, of))
 
-    return job(report)
+    return job(report), last

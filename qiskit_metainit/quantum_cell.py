@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import copy
 import itertools
 from collections.abc import Iterable, Sequence
+from typing import Any
 
 import torch
 from jaxtyping import Float
@@ -68,6 +70,15 @@ class QuantumLayer(nn.Module):
             self.weights = nn.Parameter(drawn)
         else:
             self.register_buffer("weights", drawn)
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> QuantumLayer:
+        """Return a copy that asks the same engine, so that what it spends is booked where the user looks."""
+        memo[id(self.engine)] = self.engine
+        copied = self.__class__.__new__(self.__class__)
+        memo[id(self)] = copied
+        for name, value in vars(self).items():
+            vars(copied)[name] = value if name == "_tasks" else copy.deepcopy(value, memo)
+        return copied
 
     def forward(self, data: Float[Tensor, "#C B D"]) -> Float[Tensor, "C B K"]:
         """Return the expectation values; a leading 1 stands for the same inputs in every copy."""

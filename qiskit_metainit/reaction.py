@@ -15,10 +15,12 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from qiskit_metainit.alignment import align
+from qiskit_metainit.alignment import align, align_cloud
 from qiskit_metainit.descent import descend
 from qiskit_metainit.engines.statevector import Statevector
+from qiskit_metainit.features import Features, stack
 from qiskit_metainit.model import Model
+from qiskit_metainit.models.sk_infinity import SkInfinity
 from qiskit_metainit.problem import Problem
 from qiskit_metainit.rollout import normalised_cost, rollout
 from qiskit_metainit.task import Task
@@ -125,25 +127,34 @@ def reaction(model: Model, problems: Sequence[Problem], reps: int) -> Reaction:
 def react(engine: Statevector, tasks: Sequence[Task], answers: Array) -> Reaction:
     """Return the reaction that (I, P) answers, radians, of QAOA tasks of one depth show.
 
-    An instance's optimum is the lowest that is reached from three starts: the mean proposal, the instance's own, and
-    the one for the next instance. Its own alone would not do: whoever proposes random points has a local optimum near
-    each of them, and would seem to follow. The mean alone would not do: where two basins compete, it may lead to the
-    worse one. What differs between the instances is thus owed to them, and no start is favoured.
+    An instance's optimum is the lowest that is reached from four starts: the mean proposal, the instance's own, the one
+    for the next instance, and the best formula's point. Its own alone would not do: whoever proposes random points has
+    a local optimum near each of them, and would seem to follow. The mean alone would not do: where two basins compete,
+    it may lead to the worse one.
     """
     units = np.stack([task.features.unit.numpy() for task in tasks])
     known = [task.features for task in tasks]
-    # A constant stays one to the last bit, whatever the units: then one search serves all three starts.
+    # A constant stays one to the last bit, whatever the units: then one search serves three of the starts.
     proposals = align(known, np.round(answers / units, 12))
     mean = proposals[0] + (proposals - proposals[0]).mean(axis=0)
+    formulas = _formulas(known)
     optima = np.empty_like(proposals)
     for row, task in enumerate(tasks):
         lowest = math.inf
-        starts = dict.fromkeys(map(tuple, (mean, proposals[row], proposals[(row + 1) % len(tasks)])))
-        for start in starts:
+        starts = [mean, proposals[row], proposals[(row + 1) % len(tasks)], *formulas[row : row + 1]]
+        for start in dict.fromkeys(map(tuple, starts)):
             energy, point = descend(engine, task, np.array(start) * units[row], step=_STEP)
             if energy < lowest - _LOWER * task.scale:
                 lowest, optima[row] = energy, point / units[row]
-    return Reaction(proposals, align(known, optima, towards=mean))
+    return Reaction(proposals, align_cloud(known, optima, mean))
+
+
+def _formulas(features: Sequence[Features]) -> Array:
+    """Return the (I, P) points of the best formula, natural units, or none where it does not serve every task."""
+    formula = SkInfinity()
+    if any(formula.unsupported(item) for item in features):
+        return np.empty((0, 0))
+    return np.asarray(formula.begin(stack(features))[0].numpy())
 
 
 def _draws(count: int, resamples: int, seed: int) -> Array:

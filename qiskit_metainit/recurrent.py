@@ -30,10 +30,11 @@ class RecurrentModel(Model):
         conditioned: whether the cell sees the problem's global features (``features.SUMMARY``) beside the cost, as the
             graph-conditioned meta-optimisers of arXiv:2604.25275 do.
         increments: whether the cell's output is added to the last proposal instead of replacing it.
-        start: theta_0, which outputs are added to: "zeros", or a formula's name, such as "sk_infinity".
+        start: theta_0, which outputs are added to: "zeros", or a formula's name, such as "sk_infinity". Training begins
+            there if the last layer is linear.
         cost: y as the cell sees it: "normalised" by the Hamiltonian's Pauli coefficients, within [-1, 1], as Verdon et
             al. have it; or "raw", ``sum_k w_k/2 (<P_k> - 1)`` in natural units, which is minus the expected cut of
-            an unweighted graph and saturates gates.
+            an unweighted graph and saturates gates. Unlike all features it changes when the sign of a spin is flipped.
         as_published: the form of the published code of Lin et al. 2025 (arXiv:2512.05058) where it differs from the
             equations; the cost is raw, the levers are off.
     """

@@ -180,6 +180,12 @@ def _page(reproduction: Reproduction, name: str) -> str:
         "",
         f"{', '.join(facts)}. Every number, with versions: [{name}.json]({name}.json).",
     ]
+    if name.endswith("-quick"):
+        lines += [
+            "",
+            "**A quick run: few seeds, steps and problems. It shows that the experiment runs, and says nothing ",
+        ]
+        lines[-1] += "about the paper.**"
     lines += ["", *(f"- {finding}" for finding in reproduction.findings)]
     lines += ["", f"![{reproduction.title}]({name}.png)", ""]
     for caption, rows in reproduction.tables:

@@ -88,7 +88,7 @@ def best_point(engine: Engine, tasks: Sequence[Task], cells: int = 16) -> Array:
     """Return the p = 1 point (beta, gamma), radians, of the least mean energy over tasks with unit weights.
 
     A grid over one period (beta in [0, pi/2), gamma in (-pi, 0], the other half being its mirror image), then L-BFGS-B
-    with exact gradients from its best point: for one task the landscape's optimum, for many their best constant.
+    with exact gradients from its best point: for one task the best optimum found, for many their best constant.
 
     Args:
         engine: with gradients.

@@ -198,7 +198,17 @@ def test_moving_at_random_is_not_following(reps: int, seed: int, rng: np.random.
     assert moves is not None
     assert follows is not None
     assert moves[1] > 0.3
-    assert follows[0] < 0.0
+    assert follows[2] < 0.0  # not even the upper end of the interval
+
+
+@pytest.mark.parametrize("point", [(0.02, 0.015), (1.08, -0.42), (-0.485, -0.42), (0.3, -0.4)])
+def test_the_optima_spread_alike_for_every_constant(point: tuple[float, float], rng: np.random.Generator) -> None:
+    """Also for one half way between two images of the optima, which must not be torn apart."""
+    problems = instances(rng, count=16)
+    usual = reaction(Constant(), problems, 1).spread_of_optima
+    found = reaction(Constant(point=point), problems, 1)
+    assert found.spread == 0.0
+    assert found.spread_of_optima == pytest.approx(usual, rel=0.02)
 
 
 @pytest.mark.parametrize("model", [SkInfinity(), Lstm(num_parameters=2, queries=3)], ids=["formula", "queries"])
@@ -230,6 +240,8 @@ def wells(monkeypatch: pytest.MonkeyPatch, depths: dict[float, list[float]]) -> 
 
     monkeypatch.setattr(reactions, "descend", descend)
     monkeypatch.setattr(reactions, "align", lambda known, points, towards=None: points)
+    monkeypatch.setattr(reactions, "align_cloud", lambda known, points, towards: points)
+    monkeypatch.setattr(reactions, "_formulas", lambda known: np.empty((0, 0)))
     return visited
 
 

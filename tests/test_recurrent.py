@@ -1,5 +1,8 @@
 """Tests of the recurrent meta-learners: sizes, published forms, levers, and quantum layers on a device."""
 
+import copy
+import pickle
+
 import numpy as np
 import pytest
 import torch
@@ -8,6 +11,7 @@ from qiskit.quantum_info import SparsePauliOp
 
 from qiskit_metainit.engines.parameter_shift import ParameterShift
 from qiskit_metainit.engines.statevector import Statevector
+from qiskit_metainit.initializer import MetaInitializer
 from qiskit_metainit.models.lstm import Lstm
 from qiskit_metainit.models.qfwp import Qfwp
 from qiskit_metainit.models.qk_lstm import QkLstm
@@ -152,6 +156,33 @@ def test_quantum_layers_run_on_an_estimator(cls, tasks):
     assert device.budget.circuits > 2 * spent / 6  # gradients take shifted circuits
 
 
+@pytest.mark.parametrize("cls", CELLS)
+def test_copied_and_pickled_models_are_the_same(cls, tasks):
+    model = cls(queries=2)
+    answer = path(model, tasks[:2]).answer
+    for twin in (copy.deepcopy(model), pickle.loads(pickle.dumps(model))):
+        torch.testing.assert_close(path(twin, tasks[:2]).answer, answer, rtol=0, atol=0)
+        next(twin.parameters()).data += 1.0  # its own weights
+    torch.testing.assert_close(path(model, tasks[:2]).answer, answer, rtol=0, atol=0)
+
+
+def test_a_copy_spends_on_the_same_device(tasks):
+    model = Qfwp(queries=1)
+    device = ParameterShift(StatevectorEstimator())
+    model.run_on(device)
+    path(copy.deepcopy(model), tasks[:1])
+    assert device.budget.circuits > 0
+
+
+def test_a_model_on_a_device_is_saved_without_asking_it(tmp_path):
+    model = Qfwp(queries=1)
+    device = ParameterShift(StatevectorEstimator(default_precision=0.05, seed=1))
+    model.run_on(device)
+    MetaInitializer(model).save(tmp_path / "saved")
+    assert device.budget.circuits == 0
+    assert isinstance(MetaInitializer.load(tmp_path / "saved").model, Qfwp)
+
+
 def test_a_classical_model_has_nothing_to_send():
     with pytest.raises(ValueError, match="quantum layers is needed, but Lstm has none"):
         Lstm().run_on(Statevector())
@@ -170,6 +201,8 @@ def test_a_classical_model_has_nothing_to_send():
         (lambda: Qlstm(cell="chen", hidden=1), "as many hidden numbers"),
         (lambda: Qlstm(cell="chen", qubits=1), "from as many qubits"),
         (lambda: QkLstm(references=0), "reference"),
+        (lambda: QkLstm(as_published=True, references=4), "no kernel to choose"),
+        (lambda: Lstm(hidden=0), "at least one hidden"),
         (lambda: Qfwp(layers=0), "one layer"),
     ],
 )

@@ -6,7 +6,7 @@ import functools
 import threading
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 from weakref import WeakKeyDictionary
 
 import psutil
@@ -67,6 +67,14 @@ class Statevector:
         self._work = Workspace()
         self._lock = threading.RLock()
         self._last: tuple[tuple[Task, ...], list[tuple[_Rows, _Batch]]] | None = None
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Return the settings and the ledger: what is compiled is compiled again where a copy is used."""
+        return {name: vars(self)[name] for name in ("precision", "device", "memory", "budget")}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__init__(precision=state["precision"], device=state["device"], memory=state["memory"])  # type: ignore[misc]
+        self.budget = state["budget"]
 
     def expectation(self, tasks: Sequence[Task], points: Float[Tensor, "B P"]) -> Float[Tensor, " B"]:
         """Return each task's ``<H>``; see ``Engine.expectation``.

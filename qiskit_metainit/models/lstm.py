@@ -19,8 +19,9 @@ class Lstm(RecurrentModel):
     Args:
         num_parameters: see RecurrentModel.
         queries: see RecurrentModel.
-        hidden: size of h; by default P, and then theta = h itself, as in the paper; otherwise theta is a linear
-            readout of h.
+        hidden: size of h; by default P, and then theta = h itself (Lin et al. 2025, section III-B); otherwise theta is
+            a linear readout of h. With a lever on the point choose it: without a readout training cannot begin at the
+            start.
         conditioned: see RecurrentModel.
         increments: see RecurrentModel.
         start: see RecurrentModel.
@@ -51,6 +52,8 @@ class Lstm(RecurrentModel):
         )
         if as_published and hidden is not None:
             raise ValueError(f"as_published=True has theta = h, without a readout, but {hidden=} came. Leave it out.")
+        if hidden is not None and hidden < 1:
+            raise ValueError(f"An Lstm needs at least one hidden number, but {hidden=} came.")
         self.hidden = hidden
         width = num_parameters if hidden is None else hidden
         self.cell = nn.LSTMCell(self.num_inputs, width, dtype=torch.float64)

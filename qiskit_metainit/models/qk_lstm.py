@@ -30,7 +30,7 @@ class QkLstm(RecurrentModel):
         hidden: size of h; by default P + 1 as published.
         qubits: of the kernel.
         layers: of the kernel's feature map.
-        references: R; the gates hold 4 R H coefficients. None for as_published.
+        references: R; the gates hold 4 R H coefficients.
         conditioned: see RecurrentModel.
         increments: see RecurrentModel.
         start: see RecurrentModel.
@@ -72,6 +72,10 @@ class QkLstm(RecurrentModel):
             raise ValueError(
                 "A QkLstm needs at least one hidden number, qubit, layer and reference, but "
                 f"{hidden=}, {qubits=}, {layers=}, {references=} came."
+            )
+        if as_published and (layers, references) != (1, 8):
+            raise ValueError(
+                f"as_published=True has no kernel to choose, but {layers=}, {references=} came. Leave them out."
             )
         self.encode = nn.Linear(self._width + self.num_inputs, qubits, dtype=torch.float64)
         if as_published:

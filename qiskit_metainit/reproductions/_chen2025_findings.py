@@ -25,13 +25,15 @@ class Published:
 
     value: float
     """The least that the QLSTM has."""
+    spread: float
+    """What is printed after ±."""
     qlstm: str
     """Its figure as printed."""
     others: str
     """The comparators' figures."""
 
 
-PUBLISHED = {"maxcut": Published(0.93, "0.93 ± 0.03", "0.56-0.80"), "sk": Published(0.97, "0.97-1.00", "")}
+PUBLISHED = {"maxcut": Published(0.93, 0.03, "0.93 ± 0.03", "0.56-0.80"), "sk": Published(0.97, 0.0, "0.97-1.00", "")}
 """By family; MaxCut at P = 6/7."""
 FAMILY_TITLES = {"maxcut": "MaxCut", "sk": "SK"}
 """How a family is called on the page."""
@@ -67,11 +69,11 @@ def difference(
 def _headline(results: Results) -> str:
     target = PUBLISHED["maxcut"]
     ours, optimum = _dense(results, "qlstm", RATIOS[0]), _dense(results, "optimum", RATIOS[0])
-    met = max(optimum) >= target.value
     verdict = (
-        "so that the published figure may be an expectation ratio"
-        if met
-        else "so that the published figure is no expectation ratio at these depths, whatever the optimiser"
+        "which is within the published spread: it may be an expectation ratio"
+        if max(optimum) >= target.value - target.spread
+        else "below the published figure less its spread: it is no expectation ratio at these depths, whatever the "
+        "optimiser"
     )
     return (
         f"**Headline.** Published: approximation ratio {target.qlstm} at iteration 2 for P = 6/7. Ours at "
@@ -91,8 +93,8 @@ def _definition(results: Results) -> str:
         f"of {shots} *uniform* bitstrings is worth {_listed(uniform)}, that of the comparators "
         f"{_range(others[RATIOS[1]])}: at these sizes a best-sample ratio near one is no merit, and the published "
         f"{target.others} of the comparators cannot be one. Their expectation ratios are {_range(others[RATIOS[0]])} "
-        f"here, beside {_listed(_dense(results, 'uniform', RATIOS[0]))} of uniform bitstrings. No single definition "
-        "gives both published figures."
+        f"here, beside {_listed(_dense(results, 'uniform', RATIOS[0]))} of uniform bitstrings. None of these three "
+        "definitions gives both published figures."
     )
 
 
@@ -120,7 +122,7 @@ def _first_depth(results: Results) -> str:
     for size, row in zip((8, 12), found, strict=False):
         depth = next((p for p, value in enumerate(row, 1) if value >= target), None)
         told.append(f"p = {depth} at N = {size}" if depth else f"no p <= {len(row)} at N = {size}")
-    return f"The optimum's mean gets to {target} at {', '.join(told)} (last table but one)."
+    return f"The optimum's mean gets to {target} at {', '.join(told)}, as the table by depth shows."
 
 
 def _contest(results: Results) -> list[str]:
@@ -134,7 +136,7 @@ def _contest(results: Results) -> list[str]:
     for family, title in FAMILY_TITLES.items():
         for reps in results.depths:
             known = [iteration for iteration in ITERATIONS if results.has(reps, "qlstm", iteration)]
-            told = ". ".join(_ranking(results, family, reps, iteration) for iteration in known)
+            told = "; ".join(_ranking(results, family, reps, iteration) for iteration in known)
             lines.append(f"{title}, all instances, p = {reps}: {told}.")
     return lines
 

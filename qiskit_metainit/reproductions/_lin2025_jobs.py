@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from qiskit_metainit import plugins
-from qiskit_metainit.alignment import align
+from qiskit_metainit.alignment import align, align_cloud
 from qiskit_metainit.engines.statevector import Statevector
 from qiskit_metainit.epochs import Schedule, train_in_epochs
 from qiskit_metainit.evaluation import Protocol, compare
@@ -271,7 +271,7 @@ def _summary(
     reactions = []
     for points in start.points.numpy():
         proposed = align(known, points)  # unit weights: natural units are radians
-        reactions.append(Reaction(proposed, align(known, optima, towards=proposed.mean(axis=0))))
+        reactions.append(Reaction(proposed, align_cloud(known, optima, proposed.mean(axis=0))))
     return {
         "proposals": proposals,
         "phase one": ratios[:, :, 0].round(6).tolist(),

@@ -188,7 +188,7 @@ def _against_random(key: str, measured: Mapping[str, Any]) -> str:
         f"**{LABELS[key]}, against random starts** (the paper's comparison): the LSTM's point has r = {ours:.3f}, a "
         f"random one {random:.3f}; {'; '.join(parts)}. The advantage that the paper reports is "
         f"{'there' if there else 'not seen'} in the median over networks; of {len(counts)} trained networks, {lost} "
-        "ended in another basin, from which the median run of Nelder-Mead does not arrive."
+        "propose points from which the median run of Nelder-Mead does not arrive."
     )
 
 
