@@ -111,7 +111,7 @@ def test_a_formula_can_be_saved_and_serves_every_depth(model: Model, tmp_path: P
 def test_settings_survive(tmp_path: Path) -> None:
     trained(lambda: Lstm(num_parameters=2, queries=3, hidden=7), reps=1).save(tmp_path)
     model = MetaInitializer.load(tmp_path).model
-    assert dict(model.settings) == {"num_parameters": 2, "queries": 3, "hidden": 7}
+    assert {"num_parameters": 2, "queries": 3, "hidden": 7}.items() <= dict(model.settings).items()
     assert not model.training
 
 

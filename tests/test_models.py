@@ -19,6 +19,9 @@ from qiskit_metainit.features import of_circuit, of_qaoa, stack
 from qiskit_metainit.models.constant import Constant
 from qiskit_metainit.models.linear_ramp import LinearRamp
 from qiskit_metainit.models.lstm import Lstm
+from qiskit_metainit.models.qfwp import Qfwp
+from qiskit_metainit.models.qk_lstm import QkLstm
+from qiskit_metainit.models.qlstm import Qlstm
 from qiskit_metainit.models.random_point import RandomPoint
 from qiskit_metainit.models.sk_correction import SkCorrection
 from qiskit_metainit.models.sk_infinity import SkInfinity
@@ -445,12 +448,16 @@ def test_the_tabulated_constant_says_what_it_does_not_serve():
 # settings
 
 
+SEQUENCE = {"conditioned": True, "increments": False, "start": "sk_infinity", "cost": "raw", "as_published": False}
 SETTINGS = [
     (Constant, {"point": None}),
     (Constant, {"point": [0.1, 0.2, 0.3, 0.4]}),
     (LinearRamp, {"beta": 0.5, "gamma": 0.9}),
-    (Lstm, {"num_parameters": 4, "queries": 3, "hidden": None}),
-    (Lstm, {"num_parameters": 4, "queries": 2, "hidden": 7}),
+    (Lstm, {"num_parameters": 4, "queries": 3, "hidden": None, **SEQUENCE}),
+    (Lstm, {"num_parameters": 4, "queries": 2, "hidden": 7, **SEQUENCE}),
+    (Qfwp, {"num_parameters": 4, "queries": 2, "qubits": 3, "layers": 2, **SEQUENCE}),
+    (QkLstm, {"num_parameters": 4, "queries": 2, "hidden": 3, "qubits": 2, "layers": 1, "references": 3, **SEQUENCE}),
+    (Qlstm, {"num_parameters": 4, "queries": 2, "cell": "lin", "hidden": 3, "qubits": 2, "layers": 1, **SEQUENCE}),
     (RandomPoint, {"seed": 11}),
     (SkCorrection, {"width": 16, "layers": 2}),
     (SkInfinity, {}),
