@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from scipy.optimize import minimize
 
 from qiskit_metainit.engines.statevector import Statevector
+from qiskit_metainit.rollout import normalised_cost
 from qiskit_metainit.task import Task
 
 Array = NDArray[np.float64]
@@ -33,14 +34,20 @@ def descend(engine: Statevector, task: Task, point: Array, *, step: float = 1.0)
     unit = task.features.unit.numpy() * step  # L-BFGS-B's first step has length 1 in its own variables
 
     def scaled(searched: Array) -> tuple[float, Array]:
-        row = torch.as_tensor((searched * unit)[None]).requires_grad_()
-        value = engine.expectation([task], row)[0]
-        (gradient,) = torch.autograd.grad(value, row)
-        return value.item() / task.scale, gradient[0].numpy() * unit / task.scale
+        energy, slope = with_gradient(engine, task, searched, unit)
+        return energy / task.scale, slope / task.scale
 
     start = point[: task.num_parameters] / unit
     found = minimize(scaled, start, jac=True, method="L-BFGS-B", options={"gtol": 1e-5 * step})
     return float(found.fun) * task.scale, np.asarray(found.x * unit)
+
+
+def with_gradient(engine: Statevector, task: Task, searched: Array, unit: Array) -> tuple[float, Array]:
+    """Return the energy at a (P,) point of variables that are ``unit`` radians each, and its gradient by them."""
+    row = torch.as_tensor((searched * unit)[None]).requires_grad_()
+    value = engine.expectation([task], row)[0]
+    (gradient,) = torch.autograd.grad(value, row)
+    return value.item(), gradient[0].numpy() * unit
 
 
 def best_constant(engine: Statevector, tasks: Sequence[Task], start: Array) -> Array:
@@ -54,12 +61,11 @@ def best_constant(engine: Statevector, tasks: Sequence[Task], start: Array) -> A
         start: (P,) natural units where the search starts.
     """
     units = torch.stack([task.features.unit for task in tasks])
-    offsets = torch.tensor([task.offset for task in tasks], dtype=torch.float64)
-    scales = torch.tensor([task.scale for task in tasks], dtype=torch.float64)
+    cost = normalised_cost(engine, tasks)
 
     def mean(point: Array) -> tuple[float, Array]:
         row = torch.as_tensor(point).requires_grad_()
-        value = ((engine.expectation(tasks, row * units) - offsets) / scales).mean()
+        value = cost(row * units).mean()
         (gradient,) = torch.autograd.grad(value, row)
         return value.item(), gradient.numpy()
 

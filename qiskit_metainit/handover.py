@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from operator import itemgetter
 
 import numpy as np
-import torch
 from scipy.optimize import minimize
 
+from qiskit_metainit.descent import with_gradient
 from qiskit_metainit.engines.statevector import Statevector
 from qiskit_metainit.evaluation import Array, energies
 from qiskit_metainit.rotations import Rotation, split
@@ -129,13 +129,11 @@ class _Run:
 
     def measure_with_gradient(self, point: Array, price: int) -> tuple[float, Array]:
         """Return the scaled energy and its gradient, charged a price; the energy is known after one evaluation."""
-        row = torch.as_tensor((point * self.unit)[None]).requires_grad_()
-        value = self._engine.expectation([self._task], row)[0]
-        (gradient,) = torch.autograd.grad(value, row)
-        self._visits.append((self._spent + 1, value.item()))
+        energy, slope = with_gradient(self._engine, self._task, point, self.unit)
+        self._visits.append((self._spent + 1, energy))
         self._spent += price
-        self._end_if(value.detach().numpy())
-        return value.item() / self._task.scale, gradient[0].numpy() * self.unit / self._task.scale
+        self._end_if(np.array(energy))
+        return energy / self._task.scale, slope / self._task.scale
 
     def judge(self, point: Array) -> None:
         """Look at a point that the optimiser holds but does not measure, at no charge."""

@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 Job = Callable[[Callable[[int, int], None]], Any]
@@ -38,7 +39,7 @@ def run_jobs(
         raise ValueError(f"At least one worker is needed, but {workers} came.")
     if workers == 1 or len(jobs) < 2:
         for name, job in jobs.items():
-            yield name, job(lambda done, of, name=name: progress(name, done, of))  # type: ignore[misc]
+            yield name, job(partial(progress, name))
         return
     context = multiprocessing.get_context("spawn")  # a fork of a process with threads may hang
     reports, ended = context.Queue(), context.Event()

@@ -71,6 +71,12 @@ class Reaction:
         missed = shares @ ((self.proposals - self.optima) ** 2).sum(axis=1)
         return self._interval(1.0 - self._per_variance(missed, shares))
 
+    @property
+    def explained(self) -> float:
+        """``follows`` without its interval, whatever the optima's spread."""
+        missed = ((self.proposals - self.optima) ** 2).sum()
+        return float(1 - missed / ((self.optima - self.optima.mean(axis=0)) ** 2).sum())
+
     def as_json(self) -> dict[str, Any]:
         """Return everything as JSON values."""
         return {name: np.round(points, 6).tolist() for name, points in vars(self).items()}

@@ -9,15 +9,19 @@ import shutil
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from qiskit_metainit import evaluation, plugins
 from qiskit_metainit.card import markdown
+from qiskit_metainit.model import Model
+from qiskit_metainit.parallel import Job, run_jobs
 from qiskit_metainit.provenance import command, versions
 
 if TYPE_CHECKING:
@@ -116,6 +120,20 @@ class Stages:
             self.seconds += piece["seconds"]
         return piece["value"]
 
+    def get_all(self, jobs: Mapping[str, Job], workers: int, progress: Progress) -> dict[str, Any]:
+        """Return the piece of each job, those that are not stored made side by side.
+
+        Args:
+            jobs: by name; what a file's name cannot hold is replaced by "-" there.
+            workers: processes.
+            progress: called with (name, done, of).
+        """
+        files = {name: re.sub(r"[^\w.]+", "-", name) for name in jobs}
+        missing = {name: job for name, job in jobs.items() if not (self.folder / f"{files[name]}.json").exists()}
+        for name, value in run_jobs(missing, workers, progress):
+            self.get(files[name], partial(_itself, value))
+        return {name: self.get(file, dict) for name, file in files.items()}  # all are there
+
     def checkpoint(self, name: str) -> Path:
         """Return a file for a training's own checkpoint, which outlives an interruption of the piece."""
         return self.folder / f"{_plain(name)}.pt"
@@ -195,6 +213,21 @@ def _page(reproduction: Reproduction, name: str) -> str:
 
 def _duration(seconds: float) -> str:
     return f"{seconds:.0f} s" if seconds < 120 else f"{seconds / 60:.0f} minutes"
+
+
+def _itself(value: Any) -> Any:
+    return value
+
+
+def weights_of(model: Model) -> dict[str, Any]:
+    """Return a model's state as JSON values."""
+    return {name: value.tolist() for name, value in model.state_dict().items()}
+
+
+def with_weights(model: Model, weights: Mapping[str, Any]) -> Model:
+    """Return the model with what ``weights_of`` gave, ready to answer."""
+    model.load_state_dict({name: torch.tensor(value, dtype=torch.float64) for name, value in weights.items()})
+    return model.eval()
 
 
 def _plain(name: str) -> str:

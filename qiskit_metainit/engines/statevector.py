@@ -68,13 +68,10 @@ class Statevector:
         self._lock = threading.RLock()
         self._last: tuple[tuple[Task, ...], list[tuple[_Rows, _Batch]]] | None = None
 
-    def __getstate__(self) -> dict[str, Any]:
-        """Return the settings and the ledger: what is compiled is compiled again where a copy is used."""
-        return {name: vars(self)[name] for name in ("precision", "device", "memory", "budget")}
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        self.__init__(precision=state["precision"], device=state["device"], memory=state["memory"])  # type: ignore[misc]
-        self.budget = state["budget"]
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Return settings and ledger for copies and pickles: what is compiled is compiled again where it is used."""
+        made = functools.partial(Statevector, precision=self.precision, device=self.device, memory=self.memory)
+        return made, (), {"budget": self.budget}
 
     def expectation(self, tasks: Sequence[Task], points: Float[Tensor, "B P"]) -> Float[Tensor, " B"]:
         """Return each task's ``<H>``; see ``Engine.expectation``.

@@ -28,7 +28,7 @@ from qiskit_metainit.problems.ising import Ising
 from qiskit_metainit.problems.maxcut import MaxCut
 from qiskit_metainit.quantum_cell import QuantumLayer
 from qiskit_metainit.reaction import react
-from qiskit_metainit.reproduction import Stages
+from qiskit_metainit.reproduction import Stages, weights_of, with_weights
 from qiskit_metainit.reproductions._chen2025_results import DENSE, ITERATIONS, MODELS
 from qiskit_metainit.reproductions._comparators import (
     GRADIENT,
@@ -207,8 +207,7 @@ class Plan:
             checkpoint=checkpoint,
             progress=lambda step, _: report(step + 1, self.steps),
         )
-        weights = {key: value.tolist() for key, value in model.state_dict().items()}
-        return {"weights": weights, "losses": [round(loss, 5) for loss in done.losses]}
+        return {"weights": weights_of(model), "losses": [round(loss, 5) for loss in done.losses]}
 
     def _model(self, name: str, *, queries: int) -> Model:
         if name == "lstm":
@@ -223,13 +222,8 @@ class Plan:
         return [trained[f"{self._label}-{name}-{k}"] for k in range(self._training_seeds)]
 
     def _models(self, name: str, trained: Mapping[str, Any]) -> list[Model]:
-        models = []
-        for piece in self._pieces(name, trained):
-            model = self._model(name, queries=self._horizon - 1)
-            weights = {key: torch.tensor(value, dtype=torch.float64) for key, value in piece["weights"].items()}
-            model.load_state_dict(weights)
-            models.append(model.eval())
-        return models
+        pieces = self._pieces(name, trained)
+        return [with_weights(self._model(name, queries=self._horizon - 1), piece["weights"]) for piece in pieces]
 
     def _test(self, size: int, trained: Mapping[str, Any], report: Report) -> dict[str, Any]:
         """Run everything on the test problems of a size, and judge it."""

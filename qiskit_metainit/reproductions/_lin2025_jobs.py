@@ -22,6 +22,7 @@ from qiskit_metainit.problem import Problem, diagonal_values
 from qiskit_metainit.problems.maxcut import MaxCut
 from qiskit_metainit.reaction import Reaction
 from qiskit_metainit.recurrent import RecurrentModel
+from qiskit_metainit.reproduction import weights_of, with_weights
 from qiskit_metainit.rollout import normalised_cost, rollout
 from qiskit_metainit.task import Task
 from qiskit_metainit.training import Schedule as BatchedSchedule
@@ -202,7 +203,7 @@ def test_size(
         first = first_models(name, data.seed, seeds)
         energies = torch.stack([_Start.of([model], engine, tasks).costs[-1, 0] for model in first]).numpy()
         untrained[name] = (energies / lowest).mean(axis=1).round(6).tolist()
-        models = [_loaded(model, own) for model, own in zip(first, weights, strict=True)]
+        models = [with_weights(model, own) for model, own in zip(first, weights, strict=True)]
         starts[name] = _Start.of(models, engine, tasks)
         changed = _Start.of(models, engine, tasks, shift=_SHIFT)
         amplifies[name] = ((changed.points - starts[name].points).norm(dim=2).median() / _SHIFT).item()
@@ -284,14 +285,8 @@ def _summary(
         "mean point": start.points.mean(dim=1).numpy().round(6).tolist(),
         "spread": [reaction.spread for reaction in reactions],
         "spread of optima": reactions[0].spread_of_optima,
-        "follows": [_explained(reaction) for reaction in reactions],
+        "follows": [reaction.explained for reaction in reactions],
     }
-
-
-def _explained(reaction: Reaction) -> float:
-    """Return the share of the optima's variance that the answers explain, as ``Reaction.follows`` has it."""
-    missed = ((reaction.proposals - reaction.optima) ** 2).sum()
-    return float(1 - missed / ((reaction.optima - reaction.optima.mean(axis=0)) ** 2).sum())
 
 
 def test_deeper(reps: int, data: Data, trained: Sequence[Mapping[str, Any]], report: Report) -> dict[str, Any]:
@@ -321,20 +316,10 @@ def seeded(name: str, settings: dict[str, Any], key: Sequence[int]) -> Recurrent
     return model
 
 
-def weights_of(model: Model) -> dict[str, Any]:
-    """Return a model's state as JSON values."""
-    return {name: value.tolist() for name, value in model.state_dict().items()}
-
-
 def rebuilt(name: str, trained: Mapping[str, Any], **settings: Any) -> Model:
     """Return the model that ``train_beyond`` trained, with other settings where they are given."""
     model: Model = plugins.load("models", name)(**{**trained["settings"], **settings})
-    return _loaded(model, trained["weights"])
-
-
-def _loaded(model: Model, weights: Mapping[str, Any]) -> Model:
-    model.load_state_dict({name: torch.tensor(value, dtype=torch.float64) for name, value in weights.items()})
-    return model.eval()
+    return with_weights(model, trained["weights"])
 
 
 def _draw(pairs: Sequence[tuple[int, int]], copies: int, rng: np.random.Generator) -> list[Problem]:

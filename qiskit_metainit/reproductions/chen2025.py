@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, final
+from typing import final
 
-from qiskit_metainit.parallel import Job, run_jobs
 from qiskit_metainit.reproduction import Progress, Reproduction, Stages
 from qiskit_metainit.reproductions._chen2025_page import reproduction
 from qiskit_metainit.reproductions._chen2025_plan import FAMILIES, Plan
@@ -51,15 +49,8 @@ class Chen2025:
         plans = [Plan(family=family, reps=reps, **shared) for reps in depths for family in FAMILIES]
         # The deepest first: they take longest.
         trainings = {name: job for plan in reversed(plans) for name, job in plan.trainings(stages).items()}
-        trained = stages.get("training", lambda: self._pieces(trainings, stages, progress))
+        trained = stages.get("training", lambda: stages.get_all(trainings, self.workers, progress))
         tests = {name: job for plan in reversed(plans) for name, job in plan.tests(trained).items()}
-        tested = stages.get("testing", lambda: self._pieces(tests, stages, progress))
+        tested = stages.get("testing", lambda: stages.get_all(tests, self.workers, progress))
         records = [plan.record(trained, tested) for plan in plans]
         return reproduction(Results(records, {family: tested[f"{family}-depths"] for family in FAMILIES}, settings))
-
-    def _pieces(self, jobs: Mapping[str, Job], stages: Stages, progress: Progress) -> dict[str, Any]:
-        """Return the piece of each job, those that are not there yet made side by side."""
-        missing = {name: job for name, job in jobs.items() if not (stages.folder / f"{name}.json").exists()}
-        for name, made in run_jobs(missing, self.workers, progress):
-            stages.get(name, lambda value=made: value)  # type: ignore[misc]
-        return {name: stages.get(name, dict) for name in jobs}

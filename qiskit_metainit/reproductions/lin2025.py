@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, final
 
 from qiskit_metainit.epochs import Schedule
-from qiskit_metainit.parallel import Job, run_jobs
-from qiskit_metainit.reproduction import Reproduction, Stages
+from qiskit_metainit.parallel import Job
+from qiskit_metainit.reproduction import Progress, Reproduction, Stages
 from qiskit_metainit.reproductions import _lin2025_jobs as jobs
 from qiskit_metainit.reproductions import _lin2025_page as page
 from qiskit_metainit.reproductions._lin2025_results import SIZES, Results
-
-Progress = Callable[[str, int, int], None]
 
 
 @final
@@ -114,10 +112,10 @@ class Lin2025:
             model = name if name in jobs.MODELS else "lstm"
             for number in range(self._more_seeds):
                 title = f"beyond {name}, seed {number}"
-                file = stages.checkpoint(_piece(title))
+                file = stages.checkpoint(f"beyond-{name.replace(' = ', '-')}-seed-{number}")
                 work[title] = partial(jobs.train_beyond, model, recipe, self._data, number, file)
         work["constant"] = partial(jobs.constant_of_training, self._data)
-        return self._finish(work, stages, progress)
+        return stages.get_all(work, self.workers, progress)
 
     def _test(self, trained: Mapping[str, Any], stages: Stages, progress: Progress) -> dict[str, Any]:
         published = {name: trained[f"published {name}"]["weights"] for name in jobs.MODELS}
@@ -131,33 +129,4 @@ class Lin2025:
         for name, recipe in self._deeper.items():
             own = self._seeds_of(name, trained)
             work[f"testing {name}"] = partial(jobs.test_deeper, recipe.reps, self._data, own)
-        return self._finish(work, stages, progress)
-
-    def _finish(self, work: Mapping[str, Job], stages: Stages, progress: Progress) -> dict[str, Any]:
-        """Return the results by name, made in several processes where they are not stored."""
-        stored: dict[str, Any] = {}
-        for name in work:
-            try:
-                stored[name] = stages.get(_piece(name), _refuse)
-            except _Missing:
-                continue
-        missing = {name: job for name, job in work.items() if name not in stored}
-        for name, result in run_jobs(missing, self.workers, progress):
-            stored[name] = stages.get(_piece(name), partial(_same, result))
-        return {name: stored[name] for name in work}
-
-
-class _Missing(Exception):  # noqa: N818 it is no error: it tells that a piece is still to be made
-    pass
-
-
-def _refuse() -> Any:
-    raise _Missing
-
-
-def _same(value: Any) -> Any:
-    return value
-
-
-def _piece(name: str) -> str:
-    return name.replace(" = ", "-").replace(", ", "-").replace(" ", "-")
+        return stages.get_all(work, self.workers, progress)

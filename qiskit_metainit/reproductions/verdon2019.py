@@ -22,7 +22,7 @@ from qiskit_metainit.models.sk_infinity import SkInfinity
 from qiskit_metainit.problem import Family, Problem
 from qiskit_metainit.problems.ising import Ising
 from qiskit_metainit.problems.maxcut import MaxCut
-from qiskit_metainit.reproduction import Progress, Reproduction, Stages
+from qiskit_metainit.reproduction import Progress, Reproduction, Stages, weights_of, with_weights
 from qiskit_metainit.reproductions import _verdon2019_page as page
 from qiskit_metainit.reproductions._verdon2019_field import TARGETS, Field, Start, trajectory
 from qiskit_metainit.task import Task
@@ -113,7 +113,7 @@ class _Class:
         problems = self._test_problems()
         tasks = [Task.qaoa(problem.operator, reps=experiment.reps) for problem in problems]
         starts, random = self._starts(
-            tasks, [_restored(piece["weights"], experiment.reps) for piece in trained], constant
+            tasks, [with_weights(self._network(), piece["weights"]) for piece in trained], constant
         )
 
         def optimise(optimizer: str, names: Iterable[str], targets: Array | None) -> dict[str, list[list[Trace]]]:
@@ -160,7 +160,7 @@ class _Class:
             redrawn += 1
             with torch.random.fork_rng(devices=[]):  # torch draws initial weights from its global state only
                 torch.manual_seed(int(draws.integers(2**62)))
-                model = Lstm(num_parameters=2 * experiment.reps)
+                model = self._network()
             improvement = observed_improvement(trajectory(model, tasks, measure_answer=True).costs).item()
         of = experiment.networks * experiment.steps
         report = train(
@@ -178,12 +178,15 @@ class _Class:
         )
         losses = np.array(report.losses).reshape(-1, 10).mean(axis=1)
         return {
-            "weights": {key: value.tolist() for key, value in model.state_dict().items()},
+            "weights": weights_of(model),
             "untrained": round(improvement, 5),
             "losses": losses.round(5).tolist(),  # means of ten steps
             "redrawn": redrawn,
             "seconds": round(report.seconds, 1),
         }
+
+    def _network(self) -> Lstm:
+        return Lstm(num_parameters=2 * self.experiment.reps)
 
     def _constant(self) -> list[float]:
         """Return the (2p,) natural-unit point of least mean cost over the first network's training problems."""
@@ -264,9 +267,3 @@ class _Class:
                 done += len(tasks)
                 progress(f"{self.label}: {optimizer}", done, of)
         return runs
-
-
-def _restored(weights: Mapping[str, Any], reps: int) -> Model:
-    model = Lstm(num_parameters=2 * reps)
-    model.load_state_dict({key: torch.tensor(value, dtype=torch.float64) for key, value in weights.items()})
-    return model.eval()
