@@ -32,7 +32,7 @@ class Lin2025:
     """Of graphs, weights, random starts and resampling."""
     seeds: int = 8
     """Training seeds of each published model; they run side by side."""
-    more_seeds: int = 1
+    more_seeds: int = 5
     """Training seeds of each model beyond the published form."""
     graphs: int = 100
     """Test graphs of each size at least, as many for each edge probability; 14 to 20 in the paper."""
