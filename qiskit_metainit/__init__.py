@@ -9,27 +9,33 @@ if TYPE_CHECKING:
     from qiskit_metainit.artifact import ArtifactError
     from qiskit_metainit.initializer import MetaInitializer
     from qiskit_metainit.problem import Problem
+    from qiskit_metainit.problems.ising import Ising
     from qiskit_metainit.problems.maxcut import MaxCut
+    from qiskit_metainit.problems.qubo import Qubo
     from qiskit_metainit.proposal import CoverageError, CoverageWarning, Proposal
 
 __all__ = [
     "ArtifactError",
     "CoverageError",
     "CoverageWarning",
+    "Ising",
     "MaxCut",
     "MetaInitializer",
     "Problem",
     "Proposal",
+    "Qubo",
 ]
 
 _HOMES = {
     "ArtifactError": "artifact",
     "CoverageError": "proposal",
     "CoverageWarning": "proposal",
+    "Ising": "problems.ising",
     "MaxCut": "problems.maxcut",
     "MetaInitializer": "initializer",
     "Problem": "problem",
     "Proposal": "proposal",
+    "Qubo": "problems.qubo",
 }
 
 

@@ -1,4 +1,4 @@
-"""A weighted graph, read from networkx, rustworkx, edges or a file."""
+"""Weighted graphs, read from networkx, rustworkx, edges or files."""
 
 from __future__ import annotations
 
@@ -112,6 +112,28 @@ def read_file(path: str | PathLike[str]) -> WeightedGraph:
         return reader(text)
     except (TypeError, ValueError) as error:
         raise ValueError(f"In {str(path)!r}: {error}") from error
+
+
+def graph_files(folder: str | PathLike[str]) -> list[Path]:
+    """Return the files of a folder whose suffix ``read_file`` knows, sorted by name; hidden ones are passed over.
+
+    Raises:
+        ValueError: if the folder cannot be read or has no such file.
+    """
+    folder = Path(folder)
+    try:
+        files = sorted(folder.iterdir(), key=lambda file: file.name)
+    except OSError as error:
+        raise ValueError(
+            f"A folder of graph files is needed, but {str(folder)!r} gives: {error.strerror}. Check the path."
+        ) from error
+    known = [file for file in files if file.suffix.lower() in _READERS and file.name[0] != "." and file.is_file()]
+    if not known:
+        raise ValueError(
+            f"A folder with graph files is needed, ending in one of {', '.join(_READERS)}, but none of the "
+            f"{len(files)} entries of {str(folder)!r} is one. Check the path, or rename the files to what they hold."
+        )
+    return known
 
 
 def _collect(

@@ -68,7 +68,8 @@ REQUIRED = inspect.Parameter.empty
 
 
 LEARNING = ("self", "family", "reps", "loss", "steps", "batch", "rng", "checkpoint")
-PUBLIC = ("ArtifactError", "CoverageError", "CoverageWarning", "MaxCut", "MetaInitializer", "Problem", "Proposal")
+PUBLIC = ("ArtifactError", "CoverageError", "CoverageWarning", "Ising", "MaxCut", "MetaInitializer")
+PUBLIC += ("Problem", "Proposal", "Qubo")
 
 
 def test_the_front_door_is_as_designed() -> None:

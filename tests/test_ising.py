@@ -1,7 +1,9 @@
 from __future__ import annotations
 
 import itertools
+import json
 import math
+import zlib
 from typing import Any
 
 import numpy as np
@@ -11,6 +13,7 @@ from qiskit.quantum_info import SparseObservable, SparsePauliOp
 from qiskit_metainit.models.sk_infinity import SkInfinity
 from qiskit_metainit.problem import Family, diagonal_values
 from qiskit_metainit.problems.ising import Ising
+from qiskit_metainit.problems.maxcut import MaxCut
 
 
 def energy(couplings: dict[Any, float], fields: dict[Any, float], spins: dict[Any, int]) -> float:
@@ -107,6 +110,97 @@ def test_couplings_are_all_to_all_of_mean_zero_and_variance_one_over_n(kind: Any
     assert np.mean(np.array(drawn) ** 4) == pytest.approx(3.0 if kind == "normal" else 1.0, abs=0.4)
 
 
+# Published numbers were measured on these draws. They may change in a new release of numpy only.
+@pytest.mark.parametrize(
+    ("keywords", "pinned"),
+    [({}, 1909786134), ({"sizes": [7]}, 1078703745), ({"sizes": [5, 6, 9], "couplings": "signs"}, 2310185935)],
+)
+def test_further_settings_leave_published_draws_as_they_were(keywords: Any, pinned: int) -> None:
+    family, rng = Ising(**keywords), np.random.default_rng(20260)
+    drawn = [[[label, round(c.real, 9)] for label, c in family.sample(rng).operator.to_list()] for _ in range(40)]
+    # The last number tells how many random numbers they took.
+    assert zlib.crc32(json.dumps([*drawn, round(rng.random(), 9)]).encode()) == pinned
+
+
+def test_one_published_draw() -> None:
+    drawn = terms(Ising(sizes=[3]).sample(np.random.default_rng(3)).operator)
+    assert drawn == pytest.approx(
+        {(0, 1): 1.1783252041259897, (0, 2): -1.4755138937877563, (1, 2): 0.24138948170500052}
+    )
+
+
+@pytest.mark.parametrize(("kind", "fourth"), [("normal", 3.0), ("uniform", 9 / 5), ("signs", 1.0)])
+def test_fields_have_mean_zero_and_the_strength_drawn(kind: Any, fourth: float, rng: np.random.Generator) -> None:
+    strength = 0.6
+    family = Ising(sizes=[8], fields=kind, field_strength=(strength, strength))
+    drawn = []
+    for _ in range(300):
+        found = terms(family.sample(rng).operator)
+        couplings = [value for spins, value in found.items() if len(spins) == 2]
+        assert len(couplings) == 28
+        assert {spins for spins in found if len(spins) == 1} == {(i,) for i in range(8)}
+        scale = strength * math.sqrt(np.mean(np.square(couplings)))
+        drawn += [found[(i,)] / scale for i in range(8)]
+    assert abs(np.mean(drawn)) < 4 / math.sqrt(len(drawn))
+    assert np.var(drawn) == pytest.approx(1.0, abs=0.12)
+    assert np.mean(np.array(drawn) ** 4) == pytest.approx(fourth, rel=0.15)
+
+
+def test_the_strength_of_fields_is_drawn_uniformly(rng: np.random.Generator) -> None:
+    family = Ising(sizes=[6], fields="signs", couplings="signs", field_strength=(0.5, 2.0))
+    drawn = [abs(terms(family.sample(rng).operator)[(0,)]) * math.sqrt(6) for _ in range(400)]
+    assert min(drawn) == pytest.approx(0.5, abs=0.02)
+    assert max(drawn) == pytest.approx(2.0, abs=0.02)
+    assert np.mean(drawn) == pytest.approx(1.25, abs=0.09)
+
+
+def test_couplings_alone_are_drawn_as_without_fields() -> None:
+    plain, fielded = Ising(sizes=[7]), Ising(sizes=[7], fields="normal")
+    first, second = (terms(family.sample(np.random.default_rng(5)).operator) for family in (plain, fielded))
+    assert first == {spins: value for spins, value in second.items() if len(spins) == 2}
+
+
+@pytest.mark.parametrize("kind", ["regular", "sparse", "grid", "heavy_hex", "erdos_renyi", "barabasi_albert"])
+def test_couplings_lie_on_graphs_as_maxcut_draws_them(kind: str) -> None:
+    for seed in range(5):
+        found = terms(Ising(sizes=[8], graphs=[kind], couplings="signs").sample(np.random.default_rng(seed)).operator)
+        edges = terms(MaxCut(sizes=[8], graphs=[kind]).sample(np.random.default_rng(seed)).operator)
+        assert set(found) == set(edges) - {()}
+        degree = 2 * len(found) / 8
+        assert set(np.abs(list(found.values())).round(12)) == {round(1 / math.sqrt(1 + degree), 12)}
+
+
+@pytest.mark.parametrize(
+    "keywords",
+    [{}, {"fields": "uniform", "field_strength": [0.25, 0.5], "graphs": ["grid", "complete"], "couplings": "signs"}],
+)
+def test_settings_rebuild_the_family(keywords: Any) -> None:
+    family = Ising(**keywords)
+    copy = Ising(**json.loads(json.dumps(family.settings)))
+    assert copy == family
+    assert hash(copy) == hash(family)
+
+
+@pytest.mark.parametrize(
+    ("keywords", "kind", "told"),
+    [
+        ({"fields": "gauss"}, ValueError, "fields must be 'none', 'normal', 'uniform' or 'signs'"),
+        ({"fields": None}, ValueError, "fields must be 'none'"),
+        ({"graphs": ["petersen"]}, ValueError, r"graphs must be one of .*'petersen'"),
+        ({"graphs": "grid"}, TypeError, "Put it into a list"),
+        ({"graphs": ["grid", "regular"], "sizes": [3]}, ValueError, "sizes must be a sequence of integers >= 4"),
+        ({"field_strength": 0.5}, TypeError, "field_strength must be a sequence"),
+        ({"field_strength": [0.5]}, ValueError, r"Give one strength as \(0.5, 0.5\)"),
+        ({"field_strength": [1.0, 0.5]}, ValueError, "the smallest and the largest"),
+        ({"field_strength": [-1.0, 0.5]}, ValueError, "of at least 0"),
+        ({"field_strength": [0.0, math.inf]}, ValueError, "finite"),
+    ],
+)
+def test_bad_settings_are_refused(keywords: Any, kind: type[Exception], told: str) -> None:
+    with pytest.raises(kind, match=told):
+        Ising(**keywords)
+
+
 def test_sizes_are_drawn_uniformly(rng: np.random.Generator) -> None:
     family = Ising(sizes=[2, 3, 5])
     counts = np.bincount([family.sample(rng).num_qubits for _ in range(900)], minlength=6)
@@ -116,7 +210,7 @@ def test_sizes_are_drawn_uniformly(rng: np.random.Generator) -> None:
 
 def test_the_formula_serves_it() -> None:
     from qiskit_metainit.engines.statevector import Statevector
-    from qiskit_metainit.evaluation import answers, energies, ratio, spectrum
+    from qiskit_metainit.rating import answers, energies, ratio, spectrum
     from qiskit_metainit.task import Task
 
     problems = [Ising(sizes=[10]).sample(np.random.default_rng(seed)) for seed in range(10)]

@@ -7,6 +7,7 @@ import itertools
 import json
 import subprocess
 import sys
+import zlib
 
 import networkx as nx
 import numpy as np
@@ -520,6 +521,52 @@ def test_directed_graphs_in_files(write, suffix):
         MaxCut.from_file(write(f"graph.{suffix}", text))
 
 
+@pytest.mark.parametrize(("name", "text"), [("graph.txt", "0 1 0"), ("graph.csv", "7"), ("graph.el", "0 1\n1 0 -1")])
+def test_a_file_with_nothing_to_cut_is_named(write, name, text):
+    with pytest.raises(ValueError, match=rf"In '.*{name}': .*nothing to cut"):
+        MaxCut.from_file(write(name, text))
+
+
+# folders
+
+
+def test_a_folder_gives_every_graph_file_sorted_by_name(tmp_path, write, graph):
+    nx.write_gml(graph, tmp_path / "b.gml")
+    write("c.json", json.dumps(nx.node_link_data(graph, edges="edges")))
+    write("a.EDGES", "s t -1.5")
+    for name in ("notes.md", ".hidden.txt", "results"):
+        write(name, "not a graph")
+    (tmp_path / "folder.txt").mkdir()
+    for path in (tmp_path, str(tmp_path)):
+        found = MaxCut.from_folder(path)
+        assert [name for name, _ in found] == ["a.EDGES", "b.gml", "c.json"]
+        same(found[0][1], MaxCut.from_edges([("s", "t", -1.5)]))
+        same(found[1][1], MaxCut.from_graph(graph))
+        same(found[2][1], MaxCut.from_graph(graph))
+
+
+def test_folders_without_graph_files(tmp_path, write):
+    with pytest.raises(ValueError, match=r"folder with graph files is needed.*none of the 0 entries.*Check the path"):
+        MaxCut.from_folder(tmp_path)
+    write("notes.md", "")
+    with pytest.raises(ValueError, match=r"\.gml, but none of the 1 entries"):
+        MaxCut.from_folder(tmp_path)
+
+
+def test_folders_that_are_none(tmp_path, write):
+    with pytest.raises(ValueError, match=r"missing.*No such file or directory.*Check the path"):
+        MaxCut.from_folder(tmp_path / "missing")
+    with pytest.raises(ValueError, match=r"graph\.txt.*Not a directory"):
+        MaxCut.from_folder(write("graph.txt", "0 1"))
+
+
+@pytest.mark.parametrize("text", ["0 1\n1 2 heavy", "0 1 0", ""])
+def test_a_damaged_file_in_a_folder_is_named(write, text):
+    write("a.txt", "0 1")
+    with pytest.raises(ValueError, match=r"In '.*b\.csv': "):
+        MaxCut.from_folder(write("b.csv", text).parent)
+
+
 # the family
 
 
@@ -627,10 +674,134 @@ def test_unit_weights():
     assert set(weights_of(draw(20))) == {1.0}
 
 
+def digest(family, count=40):
+    """A number that changes with any draw, or with how many random numbers they take."""
+    rng = np.random.default_rng(20260)
+    drawn = [[[label, round(c.real, 9)] for label, c in family.sample(rng).operator.to_list()] for _ in range(count)]
+    return zlib.crc32(json.dumps([*drawn, round(rng.random(), 9)]).encode())
+
+
+KINDS = ["erdos_renyi", "regular", "complete", "sparse"]
+WEIGHTS = ["unit", "uniform", "exponential", "normal"]
+
+
+# Published numbers were measured on these draws. They may change in a new release of numpy or networkx only.
+@pytest.mark.parametrize(
+    ("keywords", "pinned"),
+    [
+        ({}, 2147527716),
+        ({"sizes": [5, 8], "probability": 0.4}, 4290662688),
+        ({"sizes": [8, 9, 10], "graphs": ["regular"]}, 2153576821),
+        ({"sizes": [5, 6], "graphs": ["complete"], "weights": ["normal"]}, 919210357),
+        ({"sizes": [7, 10], "graphs": ["sparse"], "weights": ["uniform"]}, 1175565190),
+        ({"sizes": range(6, 11), "graphs": KINDS, "weights": WEIGHTS}, 2495943354),
+    ],
+)
+def test_further_kinds_leave_published_draws_as_they_were(keywords, pinned):
+    assert digest(MaxCut(**keywords)) == pinned
+
+
+def test_one_published_draw():
+    sparse = interaction_graph(MaxCut(sizes=[7], graphs=["sparse"]).sample(np.random.default_rng(3)))
+    assert sorted(sparse.edges) == [(0, 1), (0, 2), (0, 3), (0, 4), (1, 5), (1, 6), (2, 4), (4, 6)]
+    weighted = interaction_graph(MaxCut(sizes=[5], weights=["uniform"]).sample(np.random.default_rng(3)))
+    assert weighted.edges[0, 1]["weight"] == pytest.approx(2 * 0.25837009131068184)
+    assert weighted.edges[3, 4]["weight"] == pytest.approx(2 * 0.14636037450624356)
+
+
+def test_barabasi_albert_graphs_are_connected_and_have_m_edges_a_new_node():
+    graphs = draw(300, sizes=[4, 9], graphs=["barabasi_albert"])
+    assert all(nx.is_connected(graph) for graph in graphs)
+    counts = collections.Counter(graph.number_of_edges() for graph in graphs if len(graph) == 9)
+    assert set(counts) == {
+        m + m * (9 - m - 1) for m in (1, 2, 3)
+    }  # a star of m + 1 nodes, and m for each of the others
+    assert all(abs(count - 50) < 27 for count in counts.values())
+    hubs = [max(dict(graph.degree).values()) for graph in graphs if len(graph) == 9]
+    assert np.mean(hubs) > 4.5
+
+
+def test_watts_strogatz_graphs_are_rings_rewired_more_or_less():
+    graphs = draw(300, sizes=[6, 7, 8, 11], graphs=["watts_strogatz"])
+    assert {(len(g), g.number_of_edges() // len(g)) for g in graphs} == {
+        (6, 2),
+        (7, 2),
+        (8, 2),
+        (8, 3),
+        (11, 2),
+        (11, 3),
+    }
+    assert all(g.number_of_edges() % len(g) == 0 for g in graphs)
+    ring = [
+        np.mean([min((u - v) % len(g), (v - u) % len(g)) <= g.number_of_edges() / len(g) for u, v in g.edges])
+        for g in graphs
+        if len(g) == 11
+    ]
+    assert min(ring) < 0.7
+    assert max(ring) > 0.95
+
+
+@pytest.mark.parametrize(("rows", "columns"), [(1, 2), (2, 2), (3, 2), (3, 3), (4, 3), (5, 4)])
+def test_grids(rows, columns):
+    (graph,) = draw(1, sizes=[rows * columns], graphs=["grid"])
+    assert nx.is_isomorphic(graph, nx.grid_2d_graph(rows, columns))
+
+
+@pytest.mark.parametrize("size", range(2, 24))
+def test_grids_that_are_no_rectangles_have_a_partial_row(size):
+    (graph,) = draw(1, sizes=[size], graphs=["grid"])
+    width = int(np.sqrt(size))
+    whole = nx.grid_2d_graph(-(-size // width), width)
+    assert nx.is_isomorphic(graph, whole.subgraph(sorted(whole)[:size]))
+    assert nx.is_connected(graph)
+
+
+@pytest.mark.parametrize("size", [2, 5, 12, 16, 19, 40, 130])
+def test_heavy_hex_pieces_are_connected_pieces_of_the_lattice(size):
+    graphs = draw(40, sizes=[size], graphs=["heavy_hex"])
+    for graph in graphs:
+        assert nx.is_connected(graph)
+        assert max(dict(graph.degree).values()) <= 3
+        assert size > 40 or {len(cycle) for cycle in nx.minimum_cycle_basis(graph)} <= {10, 12}
+        # The lattice is the hexagons' with a node on every edge: nodes of three neighbours are never adjacent.
+        assert not any(graph.degree(u) == graph.degree(v) == 3 for u, v in graph.edges)
+    assert len({frozenset(graph.edges) for graph in graphs}) > (size > 2)
+    assert size < 16 or any(nx.cycle_basis(graph) for graph in graphs)
+
+
+@pytest.mark.parametrize("kind", ["barabasi_albert", "watts_strogatz", "grid", "heavy_hex"])
+def test_further_graphs_follow_their_seed_and_carry_weights(kind):
+    settings = {"sizes": [9, 12], "graphs": [kind], "weights": ["normal"]}
+    first, second, other = (draw(10, seed=seed, **settings) for seed in (1, 1, 2))
+    assert all(nx.utils.graphs_equal(a, b) for a, b in zip(first, second, strict=True))
+    assert not all(nx.utils.graphs_equal(a, b) for a, b in zip(first, other, strict=True))
+    assert len(set(weights_of(first))) == sum(graph.number_of_edges() for graph in first)
+
+
+def test_signs():
+    weights = weights_of(draw(100, graphs=["complete"], weights=["signs"]))
+    assert set(weights) == {-1.0, 1.0}
+    assert abs(weights.mean()) < 4 / np.sqrt(weights.size)
+
+
+def test_bimodal_weights():
+    weights = weights_of(draw(100, graphs=["complete"], weights=["bimodal"]))
+    assert set(weights) == {1.0, 10.0}
+    assert np.mean(weights == 10.0) == pytest.approx(0.5, abs=2 / np.sqrt(weights.size))
+
+
+def test_power_law_weights_have_the_stated_tail():
+    weights = weights_of(draw(300, graphs=["complete"], weights=["power_law"]))
+    assert weights.min() >= 1.0
+    for threshold in (1.5, 3.0, 10.0):
+        share = threshold**-2.0
+        assert np.mean(weights > threshold) == pytest.approx(share, abs=4 * np.sqrt(share / weights.size))
+
+
 everything = {
-    "sizes": [4, 7],
-    "graphs": ["erdos_renyi", "regular", "complete"],
-    "weights": ["unit", "uniform", "exponential", "normal"],
+    "sizes": [6, 7],
+    "graphs": [*KINDS, "barabasi_albert", "watts_strogatz", "grid", "heavy_hex"],
+    "weights": [*WEIGHTS, "signs", "power_law", "bimodal"],
     "probability": 0.5,
 }
 
@@ -672,7 +843,10 @@ def test_settings_are_frozen():
         ({"weights": ["gaussian"]}, ValueError, r"weights must be one of unit, uniform, exponential, normal"),
         ({"weights": [None]}, ValueError, "weights must be one of"),
         ({"weights": ()}, ValueError, "weights must have at least one entry"),
-        ({"probability": 0.0}, ValueError, r"probability must be None or a number in \(0, 1\]"),
+        ({"sizes": [3], "graphs": ["barabasi_albert"]}, ValueError, r"integer >= 4 for graphs=\['barabasi_albert'\]"),
+        ({"sizes": [5], "graphs": ["watts_strogatz"]}, ValueError, "integer >= 6"),
+        ({"sizes": [1], "graphs": ["grid", "heavy_hex"]}, ValueError, "integer >= 2"),
+        ({"probability": 0.0}, ValueError, r"probability must be None.* or a number in \(0, 1\]"),
         ({"probability": 1.5}, ValueError, r"in \(0, 1\]"),
         ({"probability": float("nan")}, ValueError, r"in \(0, 1\]"),
         ({"probability": "half"}, ValueError, r"in \(0, 1\].*'half'"),

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-import itertools
 import math
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
-from numbers import Integral, Real
 from typing import Any, Literal
 
 import numpy as np
+from numpy.typing import NDArray
 from qiskit.quantum_info import SparseObservable, SparsePauliOp
 
 from qiskit_metainit.problem import Problem, as_pauli_sum, is_diagonal
+from qiskit_metainit.problems._random_graphs import SMALLEST, draw_pairs, draw_weights
+from qiskit_metainit.problems._settings import choices, integers, numbers
+from qiskit_metainit.problems._terms import problem_of, real_number
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -21,8 +23,8 @@ class Ising:
 
     An instance is the family of Sherrington-Kirkpatrick spin glasses, ``H = 1/sqrt(n) sum_(i<j) J_ij Z_i Z_j`` with
     independent J of mean 0 and variance 1 (Sherrington and Kirkpatrick 1975; as QAOA problems: Farhi et al. 2022,
-    arXiv:1910.08187, and Verdon et al. 2019, arXiv:1907.05415). The constructors ``from_couplings`` and
-    ``from_operator`` give the problem of one model.
+    arXiv:1910.08187, and Verdon et al. 2019, arXiv:1907.05415), or of spin glasses on other graphs and in random
+    fields. The constructors ``from_couplings`` and ``from_operator`` give the problem of one model.
 
     >>> problem = Ising.from_couplings({("a", "b"): 1.0, ("b", "c"): -2.0}, fields={"c": 0.5})
     >>> problem.decode("110")
@@ -37,29 +39,58 @@ class Ising:
     """Numbers of spins, drawn uniformly."""
     couplings: Literal["normal", "signs"] = "normal"
     """How J is distributed: "normal" of mean 0 and variance 1, or the "signs" +1 and -1 alike."""
+    graphs: Sequence[str] = ("complete",)
+    """Which spins are coupled: kinds of graph as ``MaxCut`` draws them, drawn uniformly. J is divided by the square
+    root of 1 + mean degree, which is n on the complete graph of Sherrington and Kirkpatrick."""
+    fields: Literal["none", "normal", "uniform", "signs"] = "none"
+    """How the fields h are distributed, independently on each spin and of mean 0: not at all, "normal", "uniform", or
+    the "signs" of one strength."""
+    field_strength: Sequence[float] = (0.1, 1.0)
+    """Smallest and largest rms of the fields, in units of the instance's rms of the couplings; an instance's is drawn
+    uniformly between them."""
 
     def __post_init__(self) -> None:
-        sizes = tuple(self.sizes) if isinstance(self.sizes, Sequence) else ()
-        if not sizes or not all(isinstance(n, Integral) and not isinstance(n, bool) and n >= 2 for n in sizes):
-            raise ValueError(
-                f"sizes must be a sequence of integers >= 2, such as (6, 7, 8, 9), but {self.sizes!r} came."
-            )
+        graphs = choices(self.graphs, "graphs", tuple(SMALLEST))
+        sizes = integers(self.sizes, "sizes", max(SMALLEST[kind] for kind in graphs))
+        strength = numbers(self.field_strength, "field_strength", "(0.1, 1.0)")
         if self.couplings not in ("normal", "signs"):
             raise ValueError(f"couplings must be 'normal' or 'signs', but {self.couplings!r} came. Check its spelling.")
-        object.__setattr__(self, "sizes", tuple(int(size) for size in sizes))
+        if self.fields not in ("none", "normal", "uniform", "signs"):
+            raise ValueError(
+                f"fields must be 'none', 'normal', 'uniform' or 'signs', but {self.fields!r} came. Check its spelling."
+            )
+        if len(strength) != 2 or strength[0] > strength[1]:
+            raise ValueError(
+                "field_strength must be the smallest and the largest strength, such as (0.1, 1.0), but "
+                f"{self.field_strength!r} came. Give one strength as (0.5, 0.5)."
+            )
+        object.__setattr__(self, "sizes", sizes)
+        object.__setattr__(self, "graphs", graphs)
+        object.__setattr__(self, "field_strength", strength)
 
     @property
     def settings(self) -> Mapping[str, Any]:
         """The keyword settings that rebuild this family, as JSON values."""
-        return {"sizes": list(self.sizes), "couplings": self.couplings}
+        return {
+            "sizes": list(self.sizes),
+            "couplings": self.couplings,
+            "graphs": list(self.graphs),
+            "fields": self.fields,
+            "field_strength": list(self.field_strength),
+        }
 
     def sample(self, rng: np.random.Generator) -> Problem:
         """Draw one spin glass, with nodes 0..n-1."""
         size = self.sizes[int(rng.integers(len(self.sizes)))]
-        pairs = list(itertools.combinations(range(size), 2))
-        signs = self.couplings == "signs"
-        drawn = 2.0 * rng.integers(2, size=len(pairs)) - 1.0 if signs else rng.standard_normal(len(pairs))
-        return _problem(range(size), dict(zip(pairs, (drawn / math.sqrt(size)).tolist(), strict=True)), {})
+        pairs = draw_pairs(self.graphs[int(rng.integers(len(self.graphs)))], size, rng)
+        drawn = draw_weights(self.couplings, len(pairs), rng) / math.sqrt(1 + 2 * len(pairs) / size)
+        terms: dict[tuple[int, ...], float] = dict(zip(pairs, drawn.tolist(), strict=True))
+        if self.fields != "none":
+            least, most = self.field_strength
+            strength = rng.uniform(least, most) * math.sqrt(np.mean(drawn**2))
+            fields = strength * _of_variance_one(self.fields, size, rng)
+            terms |= {(i,): field for i, field in enumerate(fields.tolist())}
+        return problem_of("ising", range(size), terms)
 
     @staticmethod
     def from_couplings(
@@ -76,7 +107,7 @@ class Ising:
             TypeError: if a key of the couplings is no pair, or a number is not real.
             ValueError: if a spin is coupled to itself, a number is not finite, or nothing is left but zeros.
         """
-        merged: dict[tuple[int, int], float] = {}
+        merged: dict[tuple[int, ...], float] = {}
         place: dict[Hashable, int] = {}
         for pair, value in couplings.items():
             if not isinstance(pair, tuple) or len(pair) != 2:
@@ -87,12 +118,10 @@ class Ising:
             if i == j:
                 raise ValueError(f"Couplings of two different spins are needed, but {pair!r} came. Remove it.")
             key = (min(i, j), max(i, j))
-            merged[key] = merged.get(key, 0.0) + _number(value, f"The coupling of {pair!r}")
-        biases = {
-            place.setdefault(spin, len(place)): _number(value, f"The field of {spin!r}")
-            for spin, value in (fields or {}).items()
-        }
-        return _problem(tuple(place), merged, biases)
+            merged[key] = merged.get(key, 0.0) + real_number(value, f"The coupling of {pair!r}")
+        for spin, value in (fields or {}).items():
+            merged[(place.setdefault(spin, len(place)),)] = real_number(value, f"The field of {spin!r}")
+        return problem_of("ising", tuple(place), merged)
 
     @staticmethod
     def from_operator(
@@ -116,23 +145,6 @@ class Ising:
         return Problem(operator=merged, family="ising", nodes=labels)
 
 
-def _problem(
-    nodes: Sequence[Hashable], couplings: Mapping[tuple[int, int], float], fields: Mapping[int, float]
-) -> Problem:
-    terms = [("ZZ", list(pair), value) for pair, value in couplings.items()]
-    terms += [("Z", [spin], value) for spin, value in fields.items()]
-    terms = [term for term in terms if term[2] != 0]
-    if not terms:
-        raise ValueError(
-            f"A coupling or a field other than zero is needed, but {len(nodes)} spins came without. Add some."
-        )
-    operator = SparsePauliOp.from_sparse_list(terms, num_qubits=len(nodes))
-    return Problem(operator=operator, family="ising", nodes=tuple(nodes))
-
-
-def _number(value: object, what: str) -> float:
-    if not isinstance(value, Real):
-        raise TypeError(f"{what} must be a real number, but {value!r} ({type(value).__name__}) came.")
-    if not math.isfinite(value):
-        raise ValueError(f"{what} must be finite, but {value!r} came. Replace or remove it.")
-    return float(value)
+def _of_variance_one(kind: str, count: int, rng: np.random.Generator) -> NDArray[np.float64]:
+    drawn = draw_weights(kind, count, rng)
+    return math.sqrt(12) * (drawn - 0.5) if kind == "uniform" else drawn

@@ -2,23 +2,20 @@
 
 from __future__ import annotations
 
-import itertools
 import math
 from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from numbers import Integral, Real
+from numbers import Integral
 from os import PathLike
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from qiskit.quantum_info import SparsePauliOp
 
-from qiskit_metainit.graphs import WeightedGraph, read_edges, read_file, read_graph
+from qiskit_metainit.graphs import WeightedGraph, graph_files, read_edges, read_file, read_graph
 from qiskit_metainit.problem import Problem
-
-_SMALLEST = {"erdos_renyi": 4, "regular": 4, "complete": 2, "sparse": 2}  # the first two draw an integer from 3..n-1
-_WEIGHTS = ("unit", "uniform", "exponential", "normal")
+from qiskit_metainit.problems._random_graphs import SMALLEST, WEIGHTS, draw_pairs, draw_weights
+from qiskit_metainit.problems._settings import checked_probability, choices, several
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,7 +24,7 @@ class MaxCut:
 
     Minimises ``H = sum_(i,j) w_ij/2 (Z_i Z_j - 1) + sum_i b_i/2 (Z_i - 1)``: minus the weight of the cut, minus the
     biases of the nodes with bit 1. An instance is a family of random graphs to learn from; the constructors
-    ``from_graph``, ``from_edges`` and ``from_file`` give the problem of one graph.
+    ``from_graph``, ``from_edges`` and ``from_file`` give the problem of one graph, ``from_folder`` those of many.
 
     >>> problem = MaxCut.from_edges([("a", "b", 2.0), ("b", "c"), ("a", "c", -0.5)])
     >>> problem.partition("010")
@@ -44,18 +41,27 @@ class MaxCut:
     """Kinds of graph, drawn uniformly: "erdos_renyi" (edge probability k/n with k uniform in 3..n-1, as in Lin, Hsu,
     Chen 2025, arXiv:2512.05058, and Verdon et al. 2019, arXiv:1907.05415; disconnected ones are kept, edgeless ones
     redrawn), "regular" (the degree uniform among those in 3..n-1 that exist), "complete", and "sparse" (a uniformly
-    random labelled tree with 0 to n/2 further edges: connected, with hubs and leaves like many real networks)."""
+    random labelled tree with 0 to n/2 further edges: connected, with hubs and leaves like many real networks).
+
+    Meant for testing a model out of its training family: "barabasi_albert" (m uniform in 1..3 edges a new node),
+    "watts_strogatz" (each node joined to its k nearest on a ring, k = 4 or, from 8 nodes on, 6; every edge rewired with
+    a probability uniform in (0, 1)), "grid" (rows as long as the whole part of sqrt(n), the last one partial if need
+    be: one graph a size), and "heavy_hex" (a connected piece of the lattice of IBM's devices, taken breadth first from
+    a random node of rustworkx's ``heavy_hex_graph``; its cells have 10 or 12 nodes, so smaller pieces are trees)."""
     weights: Sequence[str] = ("unit",)
     """Kinds of edge weight, drawn uniformly: "unit", "uniform" in (0, 1), "exponential" of mean 1, and "normal" of
-    mean 0 and variance 1."""
+    mean 0 and variance 1.
+
+    Meant for testing a model out of its training family: the "signs" +1 and -1 alike, "power_law" (Pareto: above w
+    with probability w^-2, w >= 1, so of mean 2 and infinite variance), and "bimodal" (1 or 10 alike)."""
     probability: float | None = None
     """The edge probability of "erdos_renyi" if it shall be fixed."""
 
     def __post_init__(self) -> None:
-        sizes = _several(self.sizes, "sizes", "(6, 7, 8, 9)")
-        graphs = _choices(self.graphs, "graphs", tuple(_SMALLEST))
-        weights = _choices(self.weights, "weights", _WEIGHTS)
-        smallest = _SMALLEST.copy()
+        sizes = several(self.sizes, "sizes", "(6, 7, 8, 9)")
+        graphs = choices(self.graphs, "graphs", tuple(SMALLEST))
+        weights = choices(self.weights, "weights", WEIGHTS)
+        smallest = SMALLEST.copy()
         if self.probability is not None:
             smallest["erdos_renyi"] = 2
         needed = max(smallest[kind] for kind in graphs)
@@ -69,7 +75,9 @@ class MaxCut:
         object.__setattr__(self, "graphs", graphs)
         object.__setattr__(self, "weights", weights)
         if self.probability is not None:
-            object.__setattr__(self, "probability", _checked_probability(self.probability, min(self.sizes)))
+            least = min(self.sizes)
+            checked = checked_probability(self.probability, "probability", least, "None (for k/n) or a number")
+            object.__setattr__(self, "probability", checked)
 
     @property
     def settings(self) -> Mapping[str, Any]:
@@ -86,8 +94,8 @@ class MaxCut:
         size = self.sizes[int(rng.integers(len(self.sizes)))]
         kind = self.graphs[int(rng.integers(len(self.graphs)))]
         weight = self.weights[int(rng.integers(len(self.weights)))]
-        pairs = _draw_pairs(kind, size, self.probability, rng)
-        weights = _draw_weights(weight, len(pairs), rng)
+        pairs = draw_pairs(kind, size, rng, probability=self.probability)
+        weights = draw_weights(weight, len(pairs), rng)
         edges = dict(zip(pairs, weights.tolist(), strict=True))
         return _problem(WeightedGraph(tuple(range(size)), edges, (0.0,) * size))
 
@@ -135,7 +143,24 @@ class MaxCut:
         Raises:
             ValueError: if the file cannot be read, is of no known kind, or holds no graph that can be cut.
         """
-        return _problem(read_file(path))
+        graph = read_file(path)
+        try:
+            return _problem(graph)
+        except ValueError as error:
+            raise ValueError(f"In {str(path)!r}: {error}") from error
+
+    @staticmethod
+    def from_folder(path: str | PathLike[str]) -> list[tuple[str, Problem]]:
+        """Return the file name and the problem of every graph file of a folder, sorted by name.
+
+        Args:
+            path: a folder with files as ``from_file`` takes them. Subfolders, hidden files and files that end otherwise
+                are passed over.
+
+        Raises:
+            ValueError: if there is no such folder or no graph file in it, or if one is damaged, with its name.
+        """
+        return [(file.name, MaxCut.from_file(file)) for file in graph_files(path)]
 
 
 def _problem(graph: WeightedGraph) -> Problem:
@@ -152,80 +177,3 @@ def _problem(graph: WeightedGraph) -> Problem:
     terms.append(("", [], -math.fsum(coefficient for _, _, coefficient in terms)))
     operator = SparsePauliOp.from_sparse_list(terms, num_qubits=len(graph.nodes))
     return Problem(operator=operator, family="maxcut", nodes=graph.nodes, maximise=True)
-
-
-def _draw_pairs(kind: str, size: int, probability: float | None, rng: np.random.Generator) -> list[tuple[int, int]]:
-    pairs = list(itertools.combinations(range(size), 2))
-    if kind == "complete":
-        return pairs
-    if kind == "regular":
-        degrees = [degree for degree in range(3, size) if size * degree % 2 == 0]
-        return _draw_regular(degrees[rng.integers(len(degrees))], size, pairs, rng)
-    if kind == "sparse":
-        return _draw_sparse(size, pairs, rng)
-    if probability is None:
-        probability = float(rng.integers(3, size)) / size
-    while True:
-        kept = rng.random(len(pairs)) < probability
-        if kept.any():
-            return [pair for pair, keep in zip(pairs, kept, strict=True) if keep]
-
-
-def _draw_regular(
-    degree: int, size: int, pairs: Sequence[tuple[int, int]], rng: np.random.Generator
-) -> list[tuple[int, int]]:
-    import networkx as nx  # here, because it takes 0.1 s that most programs can save
-
-    # The generator retries until the degrees fit, often for dense graphs: draw the complement of those instead.
-    sparse = min(degree, size - 1 - degree)
-    drawn = {tuple(sorted(edge)) for edge in nx.random_regular_graph(sparse, size, seed=rng).edges}
-    return [pair for pair in pairs if (pair in drawn) == (sparse == degree)]
-
-
-def _draw_sparse(size: int, pairs: Sequence[tuple[int, int]], rng: np.random.Generator) -> list[tuple[int, int]]:
-    import networkx as nx
-
-    tree = {tuple(sorted(edge)) for edge in nx.random_labeled_tree(size, seed=rng).edges}
-    others = [pair for pair in pairs if pair not in tree]
-    extra = min(int(rng.integers(size // 2 + 1)), len(others))
-    added = {others[i] for i in rng.choice(len(others), size=extra, replace=False)} if extra else set()
-    return [pair for pair in pairs if pair in tree or pair in added]
-
-
-def _draw_weights(kind: str, count: int, rng: np.random.Generator) -> NDArray[np.float64]:
-    if kind == "unit":
-        return np.ones(count)
-    if kind == "uniform":
-        return rng.random(count)
-    return rng.standard_exponential(count) if kind == "exponential" else rng.standard_normal(count)
-
-
-def _several(values: Any, name: str, example: str) -> tuple[Any, ...]:
-    if isinstance(values, (str, bytes, Mapping)) or not isinstance(values, Iterable):
-        raise TypeError(f"{name} must be a sequence such as {example}, but {values!r} came. Put it into a list.")
-    several = tuple(values)
-    if not several:
-        raise ValueError(f"{name} must have at least one entry, such as {example}, but it is empty.")
-    return several
-
-
-def _choices(values: Any, name: str, known: tuple[str, ...]) -> tuple[str, ...]:
-    several = _several(values, name, f"({known[0]!r},)")
-    for value in several:
-        if value not in known:
-            raise ValueError(
-                f"Each of {name} must be one of {', '.join(known)}, but {value!r} came. Check its spelling."
-            )
-    return several
-
-
-def _checked_probability(value: Any, size: int) -> float:
-    number = float(value) if isinstance(value, Real) and not isinstance(value, bool) else math.nan
-    if not 0 < number <= 1:
-        raise ValueError(f"probability must be None or a number in (0, 1], but {value!r} came. Leave it out for k/n.")
-    if number * size * (size - 1) / 2 < 0.01:  # edgeless graphs are redrawn, which would go on almost for ever
-        raise ValueError(
-            f"probability must leave graphs of {size} nodes some edges, but {value!r} means less than one edge in a "
-            "hundred graphs. Raise it, or the sizes."
-        )
-    return number
