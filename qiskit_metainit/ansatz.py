@@ -65,6 +65,17 @@ def from_literature(betas: Tensor, gammas_c: Tensor) -> Tensor:
     return join(betas, -gammas_c)
 
 
+def stretch(angles: Sequence[float], reps: int) -> Tensor:
+    """Return (p,) angles of p = reps layers from a schedule of another depth, linear in s = (l - 1/2)/p between them.
+
+    >>> stretch([1.0, 3.0], 4).tolist()
+    [1.0, 1.5, 2.5, 3.0]
+    """
+    stage = (np.arange(reps) + 0.5) / reps
+    tabulated = (np.arange(len(angles)) + 0.5) / len(angles)
+    return torch.as_tensor(np.interp(stage, tabulated, angles))
+
+
 def natural_unit(operator: SparsePauliOp, reps: int) -> np.ndarray:
     """Return (2p,) radians per natural unit: 1 for the betas, 1 / rms(2 alpha) for the gammas."""
     weights = 2.0 * operator.coeffs.real[(operator.paulis.x | operator.paulis.z).any(axis=1)]

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import torch
@@ -20,6 +21,7 @@ from scipy import sparse
 from torch import Tensor
 
 from qiskit_metainit.ansatz import check_reps, natural_unit
+from qiskit_metainit.invariants import invariants, sampled_rows
 from qiskit_metainit.problem import as_pauli_sum, is_diagonal
 from qiskit_metainit.rotations import Rotation, split
 
@@ -74,6 +76,14 @@ class Terms:
     """Qubit of each incidence."""
     letter: Int[Tensor, " M"]
     """1, 2, 3 for X, Y, Z."""
+    num_qubits: int
+    """Q."""
+
+    @cached_property
+    def invariants(self) -> Float[Tensor, " I"]:
+        """See ``invariants``."""
+        found = invariants(self.weights.numpy(), self.term.numpy(), self.qubit.numpy(), self.num_qubits)
+        return torch.as_tensor(found)
 
 
 @dataclass(frozen=True, eq=False)
@@ -106,6 +116,11 @@ class Features:
         """P of this task."""
         return int(self.unit.shape[0])
 
+    @property
+    def invariants(self) -> Float[Tensor, " I"]:
+        """Further global features, named by ``INVARIANTS``; computed when first asked for."""
+        return self.terms.invariants
+
 
 @dataclass(frozen=True, eq=False)
 class FeatureBatch:
@@ -124,6 +139,11 @@ class FeatureBatch:
 
     def __len__(self) -> int:
         return len(self.items)
+
+    @property
+    def invariants(self) -> Float[Tensor, "B I"]:
+        """Further global features, named by ``INVARIANTS``; computed when first asked for."""
+        return torch.stack([item.invariants for item in self.items])
 
     def named(self, name: str) -> Float[Tensor, " B"]:
         """Return one global feature by its name in ``SUMMARY``."""
@@ -208,7 +228,8 @@ def _features(
     weights = weights / np.sqrt(np.mean(weights**2))
     term, qubit = np.nonzero(support)
     letter = np.array([0, 1, 3, 2])[letters[term, qubit]]
-    graph = Terms(*(torch.as_tensor(array) for array in (weights, term, qubit, letter)))
+    places = [torch.as_tensor(array) for array in (term, qubit, letter)]
+    graph = Terms(torch.as_tensor(weights), places[0], places[1], places[2], int(operator.num_qubits))
     order = support.sum(axis=1)
     return Features(
         ansatz=ansatz,
@@ -272,14 +293,17 @@ def _cycles(
     weighted = sparse.csr_array((np.tile(weights, 2), (row, column)), shape=(size, size))
     plain = sparse.csr_array((np.ones(row.size), (row, column)), shape=(size, size))
     result = [float(np.mean(degrees[ends[:, 0]] * degrees[ends[:, 1]])) / float(degrees.mean()) ** 2]
+    rows = sampled_rows(plain)
+    share = size / rows.size  # one, unless the problem is large
     for power in (3, 4):
         for matrix in (plain, weighted):
-            squared = matrix @ matrix
+            part = matrix[rows]
+            squared = part @ matrix
             if power == 3:
-                total = float((squared * matrix).sum())
+                total = float((squared * part).sum())
             else:
                 # Closed 4-walks that go there and back are no cycles: take out the diagonal and the 2-step returns.
-                own = squared.diagonal()
-                total = float((squared**2).sum()) - float((own**2).sum()) * 2 + float(((matrix**2) ** 2).sum())
-            result.append(total / len(ends) / float(degrees.mean()) ** (power - 2))
+                own = np.asarray((part**2).sum(axis=1))
+                total = float((squared**2).sum()) - float((own**2).sum()) * 2 + float(((part**2) ** 2).sum())
+            result.append(total * share / len(ends) / float(degrees.mean()) ** (power - 2))
     return np.array(result)

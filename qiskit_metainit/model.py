@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from jaxtyping import Float
@@ -36,6 +36,13 @@ class Model(nn.Module, ABC):
     def unsupported(self, features: Features) -> str | None:
         """Return why this model cannot serve a task ("it needs ..., but ..."), or None if it can."""
         return None
+
+    def prepare(self, sample: Callable[[int], FeatureBatch]) -> None:
+        """Take note of what the tasks of a training are like, once, before its first step: to centre inputs, say.
+
+        Args:
+            sample: returns the features of up to so many tasks to be trained on.
+        """
 
     @abstractmethod
     def begin(self, features: FeatureBatch) -> tuple[Float[Tensor, "B P"], State]:

@@ -21,7 +21,7 @@ from qiskit_metainit.ansatz import check_reps
 from qiskit_metainit.budget import Budget
 from qiskit_metainit.engine import Engine
 from qiskit_metainit.engine_record import describe, generators, noise_settings
-from qiskit_metainit.features import of_qaoa
+from qiskit_metainit.features import FeatureBatch, of_qaoa, stack
 from qiskit_metainit.model import Model
 from qiskit_metainit.problem import Family, Problem
 from qiskit_metainit.rollout import normalised_cost, rollout
@@ -99,7 +99,8 @@ class Schedule:
     clip: float = 1.0
     """Largest norm of a gradient step's gradient."""
     instances: int = 1008
-    """Problems drawn from the family at the start (the number of Lin et al. 2025); batches are drawn from them."""
+    """Problems drawn from the family at the start for each depth (Lin et al. 2025 take as many in all); batches are
+    drawn from them."""
     checkpoint_every: int = 200
     """Steps between checkpoints; slow steps are saved every half minute in any case."""
 
@@ -159,7 +160,8 @@ def train(
     }
     fingerprint = json.dumps(plan)
     start, before = time.perf_counter(), engine.budget.copy()
-    pool = _Pool([family.sample(rng) for _ in range(schedule.instances)])
+    pool = _Pool([family.sample(rng) for _ in range(schedule.instances * len(reps))], reps)
+    model.prepare(pool.sample)
     optimizer = torch.optim.Adam(model.parameters(), lr=schedule.learning_rate)
     history = _History([rng, *generators(engine)])
     if checkpoint is not None and checkpoint.exists():
@@ -173,7 +175,7 @@ def train(
         for step in range(resumed_at, steps):
             for group in optimizer.param_groups:
                 group["lr"] = schedule.learning_rate * (0.505 + 0.495 * math.cos(math.pi * step / steps))
-            tasks = pool.draw(reps, batch, rng)
+            tasks = pool.draw(batch, rng)
             known = [task.features for task in tasks]
             trajectory = rollout(model, known, normalised_cost(engine, tasks), measure_answer=True)
             value = loss(trajectory.costs)
@@ -237,29 +239,40 @@ class _History:
 
 
 class _Pool:
-    """The instances of a training by size, and their landscapes, built when first drawn."""
+    """The instances of a training by depth and size, and their landscapes, built when first drawn."""
 
-    def __init__(self, problems: Sequence[Problem]) -> None:
-        self._sizes: dict[int, list[Problem]] = {}
-        for problem in problems:
-            self._sizes.setdefault(problem.num_qubits, []).append(problem)
-        self._shares = np.array([len(group) for group in self._sizes.values()]) / len(problems)
-        self._tasks: dict[tuple[int, int], Task] = {}
+    def __init__(self, problems: Sequence[Problem], reps: Sequence[int]) -> None:
+        self._problems, self._reps = problems, reps
+        self._sizes = sorted({problem.num_qubits for problem in problems}, key=[p.num_qubits for p in problems].index)
+        self._groups: dict[int, list[list[int]]] = {}
+        for size in self._sizes:
+            places = [place for place, problem in enumerate(problems) if problem.num_qubits == size]
+            depths = [[place for place in places if place % len(reps) == depth] for depth in range(len(reps))]
+            self._groups[size] = [group for group in depths if group]
+        counts = np.array([sum(map(len, self._groups[size])) for size in self._sizes])
+        self._shares = counts / len(problems)
+        self._tasks: dict[int, Task] = {}
         self.qubits = (min(self._sizes), max(self._sizes))
         operators = [problem.operator for problem in problems]
         orders = [(operator.paulis.x | operator.paulis.z).sum(axis=1) for operator in operators]
         self.orders: set[int] = set(np.concatenate(orders).tolist()) - {0}
 
-    def draw(self, reps: Sequence[int], batch: int, rng: np.random.Generator) -> list[Task]:
-        group = list(self._sizes.values())[int(rng.choice(len(self._sizes), p=self._shares))]
-        depth = reps[int(rng.integers(len(reps)))]
-        return [self._task(group[i], depth) for i in rng.integers(len(group), size=batch)]
+    def sample(self, count: int) -> FeatureBatch:
+        """Return the features of up to so many instances, without building their landscapes."""
+        known = self._problems[:count]
+        return stack([of_qaoa(p.operator, self._reps[place % len(self._reps)]) for place, p in enumerate(known)])
 
-    def _task(self, problem: Problem, reps: int) -> Task:
-        key = (id(problem), reps)
-        if key not in self._tasks:
-            self._tasks[key] = Task.qaoa(problem.operator, reps=reps)
-        return self._tasks[key]
+    def draw(self, batch: int, rng: np.random.Generator) -> list[Task]:
+        """Return instances of one size and one depth."""
+        groups = self._groups[self._sizes[int(rng.choice(len(self._sizes), p=self._shares))]]
+        group = groups[int(rng.integers(len(groups)))]
+        return [self._task(group[i]) for i in rng.integers(len(group), size=batch)]
+
+    def _task(self, place: int) -> Task:
+        if place not in self._tasks:
+            reps = self._reps[place % len(self._reps)]
+            self._tasks[place] = Task.qaoa(self._problems[place].operator, reps=reps)
+        return self._tasks[place]
 
 
 def _named(loss: MetaLoss | str) -> MetaLoss:

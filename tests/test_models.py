@@ -16,8 +16,12 @@ from qiskit.quantum_info import SparsePauliOp
 
 from qiskit_metainit import plugins
 from qiskit_metainit.features import of_circuit, of_qaoa, stack
+from qiskit_metainit.models.analytic_p1 import AnalyticP1
 from qiskit_metainit.models.constant import Constant
+from qiskit_metainit.models.degree_rule import DegreeRule
+from qiskit_metainit.models.fixed_angles import FixedAngles
 from qiskit_metainit.models.linear_ramp import LinearRamp
+from qiskit_metainit.models.linear_ramp_scan import LinearRampScan
 from qiskit_metainit.models.lstm import Lstm
 from qiskit_metainit.models.qfwp import Qfwp
 from qiskit_metainit.models.qk_lstm import QkLstm
@@ -26,10 +30,11 @@ from qiskit_metainit.models.random_point import RandomPoint
 from qiskit_metainit.models.sk_correction import SkCorrection
 from qiskit_metainit.models.sk_infinity import SkInfinity
 from qiskit_metainit.models.tqa import Tqa
+from qiskit_metainit.models.tqa_scan import TqaScan
 from qiskit_metainit.rollout import rollout
 
-FORMULAS = [Constant, LinearRamp, RandomPoint, SkInfinity, Tqa]
-QAOA_ONLY = [LinearRamp, SkCorrection, SkInfinity, Tqa]
+FORMULAS = [AnalyticP1, Constant, DegreeRule, FixedAngles, LinearRamp, RandomPoint, SkInfinity, Tqa]
+QAOA_ONLY = [FixedAngles, LinearRamp, LinearRampScan, SkCorrection, SkInfinity, Tqa, TqaScan]
 
 PRISM = nx.circular_ladder_graph(3)  # 3-regular, 6 nodes, with triangles
 
@@ -432,7 +437,9 @@ def test_formulas_of_qaoa_say_why_they_do_not_serve_something_else(model):
 def test_models_of_one_size_say_which():
     assert Constant(point=[0.0] * 2).unsupported(CIRCUIT) == "this Constant holds 2 parameters, but the task has 4"
     assert Constant(point=[0.0] * 4).unsupported(CIRCUIT) is None
-    assert Lstm(num_parameters=2).unsupported(CIRCUIT) == "this Lstm holds 2 parameters, but the task has 4"
+    reason = Lstm(num_parameters=2).unsupported(CIRCUIT)
+    assert reason is not None
+    assert reason.startswith("this Lstm holds 2 parameters, but the task has 4; make one with num_parameters=4")
     assert Lstm(num_parameters=4).unsupported(CIRCUIT) is None
     assert Lstm(num_parameters=2).unsupported(NOT_DIAGONAL) is None
     assert RandomPoint().unsupported(CIRCUIT) is None
@@ -448,20 +455,26 @@ def test_the_tabulated_constant_says_what_it_does_not_serve():
 # settings
 
 
+ITEMS = [of_qaoa(graph_operator(PRISM), reps) for reps in (2, 1)]  # the deeper one for those that serve both
 SEQUENCE = {"conditioned": True, "increments": False, "start": "sk_infinity", "cost": "raw", "as_published": False}
 SETTINGS = [
-    (Constant, {"point": None}),
-    (Constant, {"point": [0.1, 0.2, 0.3, 0.4]}),
+    (AnalyticP1, {"reach": 2.0}),
+    (Constant, {"point": None, "rescaled": True}),
+    (Constant, {"point": [0.1, 0.2, 0.3, 0.4], "rescaled": False}),
+    (DegreeRule, {}),
+    (FixedAngles, {}),
     (LinearRamp, {"beta": 0.5, "gamma": 0.9}),
+    (LinearRampScan, {"betas": [0.2, 0.3], "gammas": [0.5]}),
     (Lstm, {"num_parameters": 4, "queries": 3, "hidden": None, **SEQUENCE}),
     (Lstm, {"num_parameters": 4, "queries": 2, "hidden": 7, **SEQUENCE}),
     (Qfwp, {"num_parameters": 4, "queries": 2, "qubits": 3, "layers": 2, **SEQUENCE}),
     (QkLstm, {"num_parameters": 4, "queries": 2, "hidden": 3, "qubits": 2, "layers": 1, "references": 3, **SEQUENCE}),
     (Qlstm, {"num_parameters": 4, "queries": 2, "cell": "lin", "hidden": 3, "qubits": 2, "layers": 1, **SEQUENCE}),
     (RandomPoint, {"seed": 11}),
-    (SkCorrection, {"width": 16, "layers": 2}),
-    (SkInfinity, {}),
+    (SkCorrection, {"width": 16, "layers": 2, "invariants": True}),
+    (SkInfinity, {"scale": "mean"}),
     (Tqa, {"dt": 0.6}),
+    (TqaScan, {"steps": 3, "least": 0.1, "most": 0.9}),
 ]
 
 
@@ -477,14 +490,14 @@ def test_settings_rebuild_each_model(model, keywords, seeded):
     copy = model(**stored)
     copy.load_state_dict(original.state_dict())
     assert dict(copy.settings) == keywords
-    item = of_qaoa(graph_operator(PRISM), 2)
+    item = next(item for item in ITEMS if original.unsupported(item) is None)
 
     def cost(points):
         return torch.sin(points.sum(dim=1))
 
     one, other = (rollout(m, [item], cost, measure_answer=False).answer for m in (original, copy))
     assert torch.equal(one, other)
-    assert one.shape == (1, 4)
+    assert one.shape == (1, item.num_parameters)
 
 
 @pytest.mark.parametrize(("model", "keywords"), SETTINGS, ids=lambda value: getattr(value, "__name__", ""))

@@ -372,3 +372,28 @@ def test_the_learning_rate_falls_along_half_a_cosine_to_a_hundredth(monkeypatch:
     run(correction(), schedule=replace(FEW, learning_rate=2.0))
     expected = 2.0 * (0.505 + 0.495 * np.cos(np.pi * np.arange(12) / 12))
     np.testing.assert_allclose(rates, expected, rtol=1e-12)
+
+
+def test_every_depth_has_instances_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    built: list[tuple[int, int]] = []
+    original = Task.qaoa
+
+    def counted(operator: Any, *, reps: int) -> Task:
+        built.append((id(operator), reps))
+        return original(operator, reps=reps)
+
+    monkeypatch.setattr(Task, "qaoa", counted)
+    run(correction(), schedule=Schedule(instances=3), steps=60)
+    assert len(built) == len(set(built)) == 6  # three a depth, each landscape built once
+    assert [reps for _, reps in built].count(1) == 3
+    assert len({operator for operator, _ in built}) == 6
+
+
+def test_a_model_is_shown_its_tasks_before_the_first_step() -> None:
+    model = seeded(SkCorrection, width=8, layers=1, invariants=True)
+    run(model, steps=1)
+    assert isinstance(model, SkCorrection)
+    assert model.center.abs().max() > 0.1
+    assert (model.spread < 1).any()
+    sample = training._Pool([FAMILY.sample(np.random.default_rng(0)) for _ in range(4)], [1, 2]).sample(3)
+    assert [item.reps for item in sample.items] == [1, 2, 1]

@@ -6,13 +6,13 @@ import json
 from collections.abc import Sequence
 from functools import cache
 from importlib import resources
-from typing import final
+from typing import Any, final
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from qiskit_metainit.ansatz import per_layer
+from qiskit_metainit.ansatz import per_layer, split_point
 from qiskit_metainit.features import FeatureBatch, Features
 from qiskit_metainit.model import Model, State, needs_qaoa
 
@@ -24,11 +24,22 @@ class Constant(Model):
     Args:
         point: P natural units, ordered as ``circuit.parameters``. By default QAOA's best single point of each depth
             on unweighted Erdos-Renyi graphs with 6 to 9 nodes (the training graphs of Lin et al. 2025), as tabulated.
+        rescaled: whether the tabulated gammas are multiplied by arctan(1/sqrt(d - 1)) over its mean on those graphs,
+            with the mean number d of terms a touched qubit, as ``SkInfinity`` has it.
+
+    Raises:
+        ValueError: if a point of one's own is to be rescaled: nothing says which degrees it is for.
     """
 
-    def __init__(self, *, point: Sequence[float] | None = None) -> None:
+    def __init__(self, *, point: Sequence[float] | None = None, rescaled: bool = False) -> None:
         super().__init__()
+        if rescaled and point is not None:
+            raise ValueError(
+                "rescaled=True needs the tabulated points, whose graphs' degrees are known, but a point came too. "
+                "Leave one of them out."
+            )
         self.point = None if point is None else [float(value) for value in point]
+        self.rescaled = rescaled
 
     def unsupported(self, features: Features) -> str | None:
         """See Model."""
@@ -42,11 +53,22 @@ class Constant(Model):
         """See Model."""
         if self.point is not None:
             return torch.tensor(self.point, dtype=torch.float64).repeat(len(features), 1), None
-        return per_layer([item.reps for item in features.items], lambda reps: _table()[reps]), None
+        points = per_layer([item.reps for item in features.items], lambda reps: _table()[reps])
+        if self.rescaled:
+            for row, item in enumerate(features.items):
+                _, gammas = split_point(points[row, : item.num_parameters])
+                gammas *= features.named("degree_angle")[row] / _content()["degree_angle"]
+        return points, None
+
+
+@cache
+def _content() -> dict[str, Any]:
+    text = (resources.files("qiskit_metainit.models") / "constant.json").read_text(encoding="utf-8")
+    content: dict[str, Any] = json.loads(text)
+    return content
 
 
 @cache
 def _table() -> dict[int, Tensor]:
-    text = (resources.files("qiskit_metainit.models") / "constant.json").read_text(encoding="utf-8")
-    rows = json.loads(text)["depths"].items()
+    rows = _content()["depths"].items()
     return {int(reps): torch.tensor(row["point"], dtype=torch.float64) for reps, row in rows}

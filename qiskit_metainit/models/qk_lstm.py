@@ -90,6 +90,11 @@ class QkLstm(RecurrentModel):
             self.alpha = nn.Parameter(drawn)
         self.readout = self.head(self._width)
 
+    @property
+    def layer_inputs(self) -> int:
+        """See RecurrentModel: the kernel's are pairs of a vector and a reference, for each gate."""
+        return 1 if self.as_published else 4 * self.references
+
     def blank(self, size: int) -> State:
         """See RecurrentModel."""
         zeros = torch.zeros(size, self._width, dtype=torch.float64)

@@ -7,14 +7,14 @@ from functools import cache
 from importlib import resources
 from typing import final
 
-import numpy as np
-import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from qiskit_metainit.ansatz import from_literature, per_layer, split_point
+from qiskit_metainit.ansatz import from_literature, per_layer, split_point, stretch
 from qiskit_metainit.features import FeatureBatch, Features
 from qiskit_metainit.model import Model, State, needs_qaoa
+
+_SCALES = ("rms", "mean")
 
 
 @final
@@ -26,7 +26,17 @@ class SkInfinity(Model):
     gamma_C = 2 gamma_SK arctan(1/sqrt(d - 1)) / rms(w) with the mean number d of terms a touched qubit (Wurtz and
     Love 2021 for the arctan, Sureshbabu et al. 2024 for rms(w)). Beyond the deepest tabulated p the schedule is
     stretched linearly in s = (l - 1/2)/p.
+
+    Args:
+        scale: what gammas are divided by: the "rms" of w, or the "mean" of abs(w) (Shaydulin et al. 2023,
+            arXiv:2201.11785), which is far smaller than what drives the dynamics where a few weights are heavy.
     """
+
+    def __init__(self, *, scale: str = "rms") -> None:
+        super().__init__()
+        if scale not in _SCALES:
+            raise ValueError(f"scale must be one of {_SCALES}, but {scale!r} came.")
+        self.scale = scale
 
     def unsupported(self, features: Features) -> str | None:
         """See Model."""
@@ -38,6 +48,8 @@ class SkInfinity(Model):
         for row, item in enumerate(features.items):
             _, gammas = split_point(points[row, : item.num_parameters])
             gammas *= 2.0 * features.named("degree_angle")[row]
+            if self.scale == "mean":
+                gammas /= features.named("weight_mean")[row]
         return points, None
 
 
@@ -49,8 +61,5 @@ def _table() -> dict[int, tuple[list[float], list[float]]]:
 
 def _schedule(reps: int) -> Tensor:
     table = _table()
-    known = min(reps, max(table))
-    stage = (np.arange(reps) + 0.5) / reps
-    tabulated = (np.arange(known) + 0.5) / known
-    betas, gammas = (torch.as_tensor(np.interp(stage, tabulated, values)) for values in table[known])
-    return from_literature(betas, gammas)
+    betas, gammas = table[min(reps, max(table))]
+    return from_literature(stretch(betas, reps), stretch(gammas, reps))

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from qiskit_metainit.card import markdown, table
-from qiskit_metainit.evaluation import Comparison
+from qiskit_metainit.comparison import Comparison
 from qiskit_metainit.jobs import BASELINES
 from qiskit_metainit.reproductions._lin2025_paper import PHASE_ONE
 

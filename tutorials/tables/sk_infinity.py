@@ -1,5 +1,7 @@
 """Optimal QAOA angles of the Sherrington-Kirkpatrick model at infinite size, recomputed from the published iteration.
 
+The iteration below also takes trees of finite degree, which fixed_angles.py maximises.
+
 Source: Basso, Farhi, Marwaha, Villalonga, Zhou, "The Quantum Approximate Optimization Algorithm at High Depth for
 MaxCut on Large-Girth Regular Graphs and the Sherrington-Kirkpatrick Model" (2022, arXiv:2110.14206), the iteration in
 the limit of infinite degree; its value equals the energy of Farhi, Goldstone, Gutmann, Zhou (2022, arXiv:1910.08187).
@@ -21,18 +23,34 @@ by exp(-(gamma_t d_t)^2 / 2 - gamma_t d_t L_t), with d_t = a_t - a_-t and
 The weight is even under a -> -a, so a_1 = +1 is fixed. L_t is an outer sum over layers and the sums over configurations
 close one layer at a time, so that both are geometric series: a gradient costs O(4^p), without the p^2.
 
+Trees on which each vertex has D + 1 neighbours need no further idea. There, with Gamma . ab = sum_j Gamma_j a_j b_j,
+
+    H(a) = (sum_b f(b) H(b) cos(Gamma . ab / sqrt(D)))^D                       (fixed point, reached in p rounds)
+    nu_p = i sqrt(D)/2 sum_ab a_0 b_0 f(a) f(b) H(a) H(b) sin(Gamma . ab / sqrt(D))
+
+takes the place of G and exp(-1/2 sum ...), its limit. Layers cancel as before: the sum B(a) in the brackets (a branch)
+stays where a_t = a_-t, and otherwise layer t makes it B cos(2 gamma_t / sqrt(D)) -+ S_t sin(2 gamma_t / sqrt(D)) with
+
+    S_t(a) = sum_b f(b) H(b) (b_t after the mixer) sin(sum_(s<t) gamma_s (a_s b_s - a_-s b_-s) / sqrt(D)),
+
+of which L_t is the limit times sqrt(D). The kernel depends on the product ab only, so that S_t is a convolution over
+the group of signs: a Walsh-Hadamard transform, a product, and another one, O(p 4^p) in all.
+
 Usage: python tutorials/tables/sk_infinity.py --max-reps 10 --seed 0 --out qiskit_metainit/models/sk_infinity.json
 """
 
 import argparse
 import json
+import math
 import platform
 import sys
 import time
+from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
+import scipy.linalg
 import scipy.optimize
 import torch
 from numpy.typing import NDArray
@@ -47,84 +65,151 @@ SOURCE = (
 # The signs (a_t, a_-t) of one layer, in the order in which they are indexed everywhere below: ++, +-, -+, --.
 FORWARD = torch.tensor([1.0, 1.0, -1.0, -1.0], dtype=torch.complex128)
 BACKWARD = torch.tensor([1.0, -1.0, 1.0, -1.0], dtype=torch.complex128)
+HADAMARD = torch.as_tensor(scipy.linalg.hadamard(16), dtype=torch.complex128)  # its corners are the smaller ones
 PERTURBATION = 0.05
 NEWTON_STEPS = 3
 
 
-def correlations(weight: torch.Tensor, beta: torch.Tensor, depth: int) -> list[torch.Tensor]:
+def closed(weight: torch.Tensor, beta: torch.Tensor) -> torch.Tensor:
+    """Weights configurations by the sign of the spin after the mixer of their latest layer, where the branches meet.
+
+    Args:
+        weight: Weights of the configurations of layers 1..t with a_1 = +1, the latest layer leading, flat.
+        beta: Mixer angle of the latest layer.
+    """
+    # sum over a of a <a_t|e^{i beta X}|a><a|e^{-i beta X}|a_-t>, which is Z in the Heisenberg picture of one mixer
+    cos, isin = torch.cos(2 * beta), 1j * torch.sin(2 * beta)
+    signed_mixer = torch.stack([cos + 0j, -isin, isin, -cos - 0j])
+    by_layer = weight.reshape(4 if len(weight) > 2 else 2, -1)
+    return (by_layer * signed_mixer[: len(by_layer), None]).reshape(-1)
+
+
+def correlations(signed: torch.Tensor, depth: int) -> list[torch.Tensor]:
     """Sums one row of G, the correlations of a spin after `depth` layers with the forward spins of those layers.
 
     Args:
-        weight: Weights of the configurations of layers 1..depth with a_1 = +1, the latest layer leading, flat.
-        beta: Mixer angle of the latest layer.
+        signed: What `closed` gives.
         depth: Number of layers.
 
     Returns:
         G_(depth+1, s) for s = 1..depth.
     """
-    # sum over a of a <a_t|e^{i beta X}|a><a|e^{-i beta X}|a_-t>, which is Z in the Heisenberg picture of one mixer
-    cos, isin = torch.cos(2 * beta), 1j * torch.sin(2 * beta)
-    signed_mixer = torch.stack([cos + 0j, -isin, isin, -cos - 0j])
     row: list[torch.Tensor] = []
-    summed = weight
     for layer in range(depth, 0, -1):
-        by_layer = summed.reshape(2 if layer == 1 else 4, -1)
-        if layer == depth:
-            by_layer = by_layer * signed_mixer[: len(by_layer), None]
+        by_layer = signed.reshape(2 if layer == 1 else 4, -1)
         row.append((by_layer.sum(1) * FORWARD[: len(by_layer)]).sum())
-        summed = by_layer.sum(0)
+        signed = by_layer.sum(0)
     return row[::-1]
 
 
-def energy(gamma: torch.Tensor, beta: torch.Tensor) -> torch.Tensor:
+class InfiniteTree:
+    """The influence of infinitely many neighbours: exp(-1/2 sum_lm G_lm Gamma_l Gamma_m a_l a_m)."""
+
+    def __init__(self, gamma: torch.Tensor) -> None:
+        self.gamma = gamma
+        self.exponent = torch.stack([torch.zeros_like(gamma[0]), -2 * gamma[0] ** 2]).to(torch.complex128)
+
+    def influence(self) -> torch.Tensor:
+        """Returns H(a) of the configurations of the layers so far."""
+        return torch.exp(self.exponent)
+
+    def grow(self, signed: torch.Tensor, depth: int) -> None:
+        """Adds layer `depth` + 1."""
+        field = torch.zeros(1, dtype=torch.complex128)
+        for s, row in enumerate(correlations(signed, depth)):
+            layer = self.gamma[s] * (FORWARD * row - BACKWARD * row.conj())
+            field = (layer[: 2 if s == 0 else 4, None] + field).reshape(-1)
+        gamma = self.gamma[depth]
+        flipped = self.exponent - 2 * gamma**2
+        parts = [self.exponent, flipped - 2 * gamma * field, flipped + 2 * gamma * field, self.exponent]
+        self.exponent = torch.cat(parts)
+
+    def value(self, signed: torch.Tensor) -> torch.Tensor:
+        """Returns nu_p."""
+        final = torch.stack(correlations(signed, len(self.gamma)))
+        return -(self.gamma * (final**2).imag).sum()
+
+
+class FiniteTree:
+    """The influence of D = `degree` - 1 neighbours, as `InfiniteTree`."""
+
+    def __init__(self, gamma: torch.Tensor, degree: int) -> None:
+        self.others = degree - 1
+        self.gamma = gamma / math.sqrt(self.others)
+        self.branch = torch.stack([torch.ones_like(gamma[0]), torch.cos(2 * self.gamma[0])]).to(torch.complex128)
+
+    def influence(self) -> torch.Tensor:
+        """Returns H(a) of the configurations of the layers so far."""
+        return math.prod([self.branch] * self.others)
+
+    def grow(self, signed: torch.Tensor, depth: int) -> None:
+        """Adds layer `depth` + 1."""
+        gamma = 2 * self.gamma[depth]
+        flipped, field = torch.cos(gamma) * self.branch, torch.sin(gamma) * self._sines(signed, depth)
+        self.branch = torch.cat([self.branch, flipped - field, flipped + field, self.branch])
+
+    def value(self, signed: torch.Tensor) -> torch.Tensor:
+        """Returns nu_p."""
+        total = (signed * self._sines(signed, len(self.gamma))).sum()
+        return -0.5 * math.sqrt(self.others) * total.imag
+
+    def _sines(self, signed: torch.Tensor, depth: int) -> torch.Tensor:
+        """Returns S(a) = sum_b signed(b) sin(sum_s gamma_s (a_s b_s - a_-s b_-s)) for all a."""
+        kernel = torch.exp(1j * self.gamma[:1])  # of a_1 b_1 = +1
+        for s in range(depth):
+            cos, isin = torch.cos(self.gamma[s]) + 0j, 1j * torch.sin(self.gamma[s])
+            forward, backward = torch.stack([cos, isin]), torch.stack([cos, -isin])
+            kernel = torch.kron(backward if s == 0 else torch.kron(forward, backward), kernel)
+        # The transform of a complex conjugate is the conjugate: that of the sine is the imaginary part.
+        return hadamard(hadamard(signed) * kernel.imag)
+
+
+def hadamard(values: torch.Tensor) -> torch.Tensor:
+    """Returns the Walsh-Hadamard transform of a power of two of numbers."""
+    bits = len(values).bit_length() - 1
+    while bits:
+        # The last few bits are transformed and become the first ones; after all bits each is back at its place.
+        group = min(bits, 4)
+        values = (values.reshape(-1, 2**group) @ HADAMARD[: 2**group, : 2**group]).T.reshape(-1)
+        bits -= group
+    return values
+
+
+def energy(gamma: torch.Tensor, beta: torch.Tensor, degree: float = math.inf) -> torch.Tensor:
     """Computes nu_p(gamma, beta), the energy per spin that QAOA reaches at infinite size.
 
     Args:
         gamma: The p phase angles, float64.
         beta: The p mixer angles, float64.
+        degree: Neighbours of each vertex of a tree; infinitely many are the Sherrington-Kirkpatrick model.
 
     Returns:
         The value, a real scalar that can be differentiated.
     """
-    depth = len(gamma)
-    # Fixing a_1 = +1 halves the sum, which the factor 1/2 in f makes up for.
-    weight = torch.stack([torch.ones_like(gamma[0]), torch.exp(-2 * gamma[0] ** 2)]).to(torch.complex128)
-    for t in range(1, depth):
-        row = correlations(weight, beta[t - 1], t)
-        field = torch.zeros(1, dtype=torch.complex128)
-        for s in range(t):
-            layer = gamma[s] * (FORWARD * row[s] - BACKWARD * row[s].conj())
-            field = (layer[: 2 if s == 0 else 4, None] + field).reshape(-1)
-        damping = -2 * gamma[t] ** 2
-        influence = torch.stack(
-            [
-                torch.ones_like(field),
-                torch.exp(damping - 2 * gamma[t] * field),
-                torch.exp(damping + 2 * gamma[t] * field),
-                torch.ones_like(field),
-            ]
-        )
+    tree = InfiniteTree(gamma) if math.isinf(degree) else FiniteTree(gamma, int(degree))
+    # Fixing a_1 = +1 halves the sums, which the factor 1/2 in f makes up for.
+    mixed = torch.ones(2, dtype=torch.complex128)
+    for t in range(1, len(gamma)):
+        tree.grow(closed(mixed * tree.influence(), beta[t - 1]), t)
         # <old|e^{i beta X}|new>: cos where the sign stays, i sin where it flips, conjugated on the backward branch.
         stay, flip = torch.cos(beta[t - 1]) + 0j, 1j * torch.sin(beta[t - 1])
         forward = torch.stack([stay, flip, flip, stay]).reshape(2, 2)
         mixer = torch.kron(forward, forward.conj())
-        by_layer = weight.reshape(2 if t == 1 else 4, -1)
-        mixed = mixer[:, : len(by_layer), None] * by_layer
-        weight = (mixed.reshape(4, -1) * influence).reshape(-1)
-    final = torch.stack(correlations(weight, beta[-1], depth))
-    return -(gamma * (final**2).imag).sum()
+        by_layer = mixed.reshape(2 if t == 1 else 4, -1)
+        mixed = (mixer[:, : len(by_layer), None] * by_layer).reshape(-1)
+    return tree.value(closed(mixed * tree.influence(), beta[-1]))
 
 
-def loss(point: torch.Tensor) -> torch.Tensor:
+def loss(point: torch.Tensor, degree: float = math.inf) -> torch.Tensor:
     """Computes what is minimised, -nu_p, at a point [gamma, beta]."""
     gamma, beta = point.chunk(2)
-    return -energy(gamma, beta)
+    return -energy(gamma, beta, degree)
 
 
-def loss_and_gradient(point: FloatArray) -> tuple[float, FloatArray]:
+def loss_and_gradient(point: FloatArray, degree: float = math.inf) -> tuple[float, FloatArray]:
     """Computes -nu_p and its exact gradient at a point [gamma, beta]."""
     variable = torch.tensor(point, dtype=torch.float64, requires_grad=True)
-    value = loss(variable)
+    value = loss(variable, degree)
     (gradient,) = torch.autograd.grad(value, variable)
     return value.item(), gradient.numpy()
 
@@ -137,7 +222,7 @@ def interpolate(angles: FloatArray) -> FloatArray:
     return stretched
 
 
-def polish(point: FloatArray) -> FloatArray:
+def polish(point: FloatArray, degree: float = math.inf) -> FloatArray:
     """Takes Newton steps to the stationary point next to `point`.
 
     A line search compares values, which leaves sqrt(machine epsilon) in the angles; Newton compares gradients.
@@ -147,7 +232,7 @@ def polish(point: FloatArray) -> FloatArray:
     """
     for _ in range(NEWTON_STEPS):
         variable = torch.tensor(point, dtype=torch.float64, requires_grad=True)
-        (gradient,) = torch.autograd.grad(loss(variable), variable, create_graph=True)
+        (gradient,) = torch.autograd.grad(loss(variable, degree), variable, create_graph=True)
         rows = [torch.autograd.grad(component, variable, retain_graph=True)[0] for component in gradient]
         hessian = torch.stack(rows).numpy()
         if np.linalg.eigvalsh(hessian)[0] <= 0:
@@ -156,27 +241,27 @@ def polish(point: FloatArray) -> FloatArray:
     return point
 
 
-def optimise(start: FloatArray, restarts: int, rng: np.random.Generator) -> FloatArray:
-    """Finds the best point near `start`.
+def optimise(starts: Sequence[FloatArray], degree: float = math.inf) -> FloatArray:
+    """Finds the best point near some.
 
     Args:
-        start: The point [gamma, beta] to start from.
-        restarts: Number of further, perturbed starts, which show whether `start` led to the best basin around it.
-        rng: Where the perturbations come from.
+        starts: Points [gamma, beta]. The later ones show whether the first led to the best basin around.
+        degree: As in `energy`.
 
     Returns:
         The optimum.
     """
-    best, best_value = start, np.inf
-    for attempt in range(restarts + 1):
-        shifted = start + PERTURBATION * rng.standard_normal(len(start)) if attempt else start
-        found = scipy.optimize.minimize(loss_and_gradient, shifted, jac=True, method="BFGS", options={"gtol": 1e-7})
-        # Within rounding, the unperturbed start keeps its place, so that the table does not hang on the seed.
+    best, best_value = starts[0], np.inf
+    for attempt, start in enumerate(starts):
+        found = scipy.optimize.minimize(
+            loss_and_gradient, start, args=(degree,), jac=True, method="BFGS", options={"gtol": 1e-7}
+        )
+        # Within rounding, the first start keeps its place, so that the table does not hang on a seed.
         if found.fun < best_value - 1e-9:
             if attempt:
-                print(f"  perturbed start {attempt} is better by {best_value - found.fun:.2e}", file=sys.stderr)
+                print(f"  start {attempt} is better by {best_value - found.fun:.2e}", file=sys.stderr)
             best, best_value = found.x, found.fun
-    return polish(best)
+    return polish(best, degree)
 
 
 def main() -> None:
@@ -210,7 +295,8 @@ def main() -> None:
         if reps > 1:
             gamma, beta = np.split(point, 2)
             start = np.concatenate([interpolate(gamma), interpolate(beta)])
-            point = optimise(start, arguments.restarts, rng)
+            shifts = PERTURBATION * rng.standard_normal((arguments.restarts, len(start)))
+            point = optimise([start, *(start + shifts)])
         value, gradient = loss_and_gradient(point)
         gamma, beta = np.split(point, 2)
         depths[str(reps)] = {

@@ -15,10 +15,11 @@ from pathlib import Path
 import numpy as np
 
 from qiskit_metainit import artifact
+from qiskit_metainit.comparison import Comparison
 from qiskit_metainit.engines.statevector import Statevector
-from qiskit_metainit.evaluation import Comparison, answers, energies, ratio, spectrum
 from qiskit_metainit.jobs import make_engine
 from qiskit_metainit.problems.maxcut import MaxCut
+from qiskit_metainit.rating import answers, energies, ratio, spectrum
 from qiskit_metainit.task import Task
 
 RESULT = Path(__file__).resolve().parents[1] / "results" / "training_under_noise.json"
