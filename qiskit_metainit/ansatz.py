@@ -76,9 +76,14 @@ def stretch(angles: Sequence[float], reps: int) -> Tensor:
     return torch.as_tensor(np.interp(stage, tabulated, angles))
 
 
-def natural_unit(operator: SparsePauliOp, reps: int) -> np.ndarray:
-    """Return (2p,) radians per natural unit: 1 for the betas, 1 / rms(2 alpha) for the gammas."""
-    weights = 2.0 * operator.coeffs.real[(operator.paulis.x | operator.paulis.z).any(axis=1)]
+def natural_unit(coefficients: np.ndarray, reps: int) -> np.ndarray:
+    """Return (2p,) radians per natural unit: 1 for the betas, 1 / rms(2 alpha) for the gammas.
+
+    Args:
+        coefficients: (K,) alpha of the terms but for the identity.
+        reps: p.
+    """
+    weights = 2.0 * coefficients
     # hypot-like scaling first: squares of weights near 1e-200 or 1e200 would leave the range of a double.
     largest = np.abs(weights).max()
     rms = largest * np.sqrt(np.mean((weights / largest) ** 2))

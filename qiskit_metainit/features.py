@@ -16,13 +16,13 @@ import torch
 from jaxtyping import Bool, Float, Int
 from numpy.typing import NDArray
 from qiskit import QuantumCircuit
-from qiskit.quantum_info import SparsePauliOp
+from qiskit.quantum_info import SparseObservable, SparsePauliOp
 from scipy import sparse
 from torch import Tensor
 
 from qiskit_metainit.ansatz import check_reps, natural_unit
 from qiskit_metainit.invariants import invariants, sampled_rows
-from qiskit_metainit.problem import as_pauli_sum, is_diagonal
+from qiskit_metainit.problem import PauliTerms
 from qiskit_metainit.rotations import Rotation, split
 
 SCHEMA = 1
@@ -163,14 +163,14 @@ def stack(items: Sequence[Features]) -> FeatureBatch:
     return FeatureBatch(tuple(items), torch.stack([item.summary for item in items]), tokens, unit, mask)
 
 
-def of_qaoa(operator: SparsePauliOp, reps: int) -> Features:
+def of_qaoa(operator: SparsePauliOp | SparseObservable, reps: int) -> Features:
     """Return the features of a QAOA task; no circuit is built.
 
     Raises:
         ValueError: for a bad operator or reps; ``as_pauli_sum`` and ``check_reps`` say which.
     """
     reps = check_reps(reps)
-    operator = _significant(as_pauli_sum(operator))
+    terms = PauliTerms.of(operator)
     stage = (np.arange(reps) + 0.5) / reps
     tokens = np.zeros((2 * reps, len(TOKENS)))
     tokens[:reps, TOKENS.index("mixer")] = 1.0
@@ -178,12 +178,11 @@ def of_qaoa(operator: SparsePauliOp, reps: int) -> Features:
     tokens[:, TOKENS.index("stage")] = np.tile(stage, 2)
     tokens[:, TOKENS.index("inverse_depth")] = 1.0 / reps
     tokens[:, TOKENS.index("log_depth")] = np.log(reps)
-    return _features("qaoa", operator, reps, tokens, natural_unit(operator, reps))
+    return _features("qaoa", terms, reps, tokens, natural_unit(terms.coefficients, reps))
 
 
 def of_circuit(circuit: QuantumCircuit, operator: SparsePauliOp) -> Features:
     """Return the features of any other task: the logical operator, and a token a circuit parameter."""
-    operator = _significant(as_pauli_sum(operator))
     count = circuit.num_parameters
     letters = np.zeros((count, 4))
     uses = np.zeros(count)
@@ -202,60 +201,40 @@ def of_circuit(circuit: QuantumCircuit, operator: SparsePauliOp) -> Features:
     tokens[:, TOKENS.index("x") : TOKENS.index("many") + 1] = letters / used[:, None]
     tokens[:, TOKENS.index("stage")] = place / used
     tokens[:, TOKENS.index("log_rotations")] = np.log(used)
-    return _features("circuit", operator, 0, tokens, np.ones(count))
-
-
-def _significant(operator: SparsePauliOp) -> SparsePauliOp:
-    """Return the operator without terms that are but rounding residue of sums, such as QUBO to Ising leaves."""
-    sizes = np.abs(operator.coeffs)
-    largest = sizes[(operator.paulis.x | operator.paulis.z).any(axis=1)].max()
-    return operator[sizes > 1e-12 * largest]
+    return _features("circuit", PauliTerms.of(operator), 0, tokens, np.ones(count))
 
 
 def _features(
-    ansatz: str,
-    operator: SparsePauliOp,
-    reps: int,
-    tokens: NDArray[np.float64],
-    unit: NDArray[np.float64],
+    ansatz: str, terms: PauliTerms, reps: int, tokens: NDArray[np.float64], unit: NDArray[np.float64]
 ) -> Features:
-    support = operator.paulis.x | operator.paulis.z
-    present = support.any(axis=1)
-    support = support[present]
-    letters = (operator.paulis.x + 2 * operator.paulis.z)[present]  # X 1, Z 2, Y 3: renamed below
-    weights = 2.0 * operator.coeffs.real[present]
+    weights = 2.0 * terms.coefficients
     weights = weights / np.abs(weights).max()
     weights = weights / np.sqrt(np.mean(weights**2))
-    term, qubit = np.nonzero(support)
-    letter = np.array([0, 1, 3, 2])[letters[term, qubit]]
-    places = [torch.as_tensor(array) for array in (term, qubit, letter)]
-    graph = Terms(torch.as_tensor(weights), places[0], places[1], places[2], int(operator.num_qubits))
-    order = support.sum(axis=1)
+    term, qubit, letter = (torch.as_tensor(array) for array in (terms.term, terms.qubit, terms.letter))
     return Features(
         ansatz=ansatz,
-        num_qubits=int(operator.num_qubits),
+        num_qubits=terms.num_qubits,
         reps=reps,
-        diagonal=is_diagonal(operator),
-        order=int(order.max()),
-        fields=bool((order == 1).any()),
-        summary=torch.as_tensor(_summary(weights, support)),
+        diagonal=bool((terms.letter == 3).all()),
+        order=int(terms.order.max()),
+        fields=bool((terms.order == 1).any()),
+        summary=torch.as_tensor(_summary(weights, terms)),
         tokens=torch.as_tensor(tokens),
         unit=torch.as_tensor(unit),
-        terms=graph,
+        terms=Terms(torch.as_tensor(weights), term, qubit, letter, terms.num_qubits),
     )
 
 
-def _summary(weights: NDArray[np.float64], support: NDArray[np.bool_]) -> NDArray[np.float64]:
-    """Return the global features of terms with (K,) weights of rms 1 and (K, Q) supports."""
-    incidence = sparse.csr_array(support.astype(np.float64))
-    degrees: NDArray[np.float64] = np.asarray(incidence.sum(axis=0)).ravel()
-    touched = degrees > 0
-    degrees = degrees[touched]
-    count, degree = degrees.size, float(degrees.mean())
-    strengths = np.asarray(incidence.T @ weights**2).ravel()[touched]
-    order = support.sum(axis=1)
-    pairs = np.flatnonzero(order == 2)
-    cycles = _cycles(weights[pairs], support[pairs][:, touched], degrees) if pairs.size else np.zeros(5)
+def _summary(weights: NDArray[np.float64], terms: PauliTerms) -> NDArray[np.float64]:
+    """Return the global features of terms with (K,) weights of rms 1."""
+    found, place = np.unique(terms.qubit, return_inverse=True)  # untouched qubits do not count
+    order = terms.order
+    degrees = np.bincount(place).astype(np.float64)
+    count, degree = found.size, float(degrees.mean())
+    strengths = np.bincount(place, weights[terms.term] ** 2)
+    pairs = order == 2
+    ends = place[pairs[terms.term]].reshape(-1, 2)
+    cycles = _cycles(weights[pairs], ends, degrees) if pairs.any() else np.zeros(5)
     values = {
         "inverse_qubits": 1.0 / count,
         "inverse_degree": 1.0 / degree,
@@ -283,27 +262,23 @@ def degree_angle(degree: float) -> float:
     return float(np.arctan2(1.0, np.sqrt(max(degree - 1.0, 0.0))))
 
 
-def _cycles(
-    weights: NDArray[np.float64], support: NDArray[np.bool_], degrees: NDArray[np.float64]
-) -> NDArray[np.float64]:
-    """Return assortativity, then triangles and squares, each plain and weighted."""
-    ends = np.nonzero(support)[1].reshape(-1, 2)
-    size = support.shape[1]
+def _cycles(weights: NDArray[np.float64], ends: NDArray[np.int64], degrees: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return assortativity, then triangles and squares, each plain and weighted, of pairs of qubits."""
+    size = degrees.size
     row, column = np.concatenate([ends, ends[:, ::-1]]).T
     weighted = sparse.csr_array((np.tile(weights, 2), (row, column)), shape=(size, size))
     plain = sparse.csr_array((np.ones(row.size), (row, column)), shape=(size, size))
     result = [float(np.mean(degrees[ends[:, 0]] * degrees[ends[:, 1]])) / float(degrees.mean()) ** 2]
     rows = sampled_rows(plain)
-    share = size / rows.size  # one, unless the problem is large
-    for power in (3, 4):
-        for matrix in (plain, weighted):
-            part = matrix[rows]
-            squared = part @ matrix
-            if power == 3:
-                total = float((squared * part).sum())
-            else:
-                # Closed 4-walks that go there and back are no cycles: take out the diagonal and the 2-step returns.
-                own = np.asarray((part**2).sum(axis=1))
-                total = float((squared**2).sum()) - float((own**2).sum()) * 2 + float(((part**2) ** 2).sum())
-            result.append(total * share / len(ends) / float(degrees.mean()) ** (power - 2))
+    cycles = []
+    for matrix in (plain, weighted):
+        part = matrix[rows]
+        squared = part @ matrix
+        own = np.asarray((part**2).sum(axis=1))
+        # Closed 4-walks that go there and back are no cycles: take out the diagonal and the 2-step returns.
+        fourth = float((squared.data**2).sum()) - float((own**2).sum()) * 2 + float((part.data**4).sum())
+        cycles.append((float((squared * part).sum()), fourth))
+    scale = size / rows.size / len(ends)  # all rows, unless the problem is large
+    result += [cycle[0] * scale / float(degrees.mean()) for cycle in cycles]
+    result += [cycle[1] * scale / float(degrees.mean()) ** 2 for cycle in cycles]
     return np.array(result)

@@ -25,7 +25,7 @@ from qiskit_metainit.features import Features
 from qiskit_metainit.model import Model
 from qiskit_metainit.models.sk_infinity import SkInfinity
 from qiskit_metainit.plugins import Kind, name_of
-from qiskit_metainit.problem import Family, Problem, as_pauli_sum
+from qiskit_metainit.problem import Family, Problem, check_operator
 from qiskit_metainit.proposal import CoverageError, CoverageWarning, Proposal
 from qiskit_metainit.provenance import versions
 from qiskit_metainit.rollout import normalised_cost, rollout
@@ -155,9 +155,8 @@ class MetaInitializer:
             )
         if isinstance(operators, SparsePauliOp | SparseObservable):
             raise TypeError("propose takes a list of operators, but one operator came. Put it in a list.")
-        start = time.perf_counter()
-        engine = engine or self.engine
-        lookups = [_Lookup(as_pauli_sum(operator), reps, ansatz) for operator in operators]
+        start, engine = time.perf_counter(), engine or self.engine
+        lookups = [_Lookup(check_operator(operator), reps, ansatz) for operator in operators]
         reasons = [self.outside(lookup.features, problem=problem, engine=engine) for lookup in lookups]
         proposals: list[Proposal | None] = [
             None if reason is None else self.stand_in(lookup.features, reason, strict=strict)
@@ -344,7 +343,9 @@ def _has_weights(model: Model) -> bool:
 class _Lookup:
     """A task that builds its circuit only when a query needs it."""
 
-    def __init__(self, operator: SparsePauliOp, reps: int | None, ansatz: QuantumCircuit | None) -> None:
+    def __init__(
+        self, operator: SparsePauliOp | SparseObservable, reps: int | None, ansatz: QuantumCircuit | None
+    ) -> None:
         self._operator, self._reps = operator, 0 if reps is None else check_reps(reps)
         self._task = None if ansatz is None else Task.from_circuit(ansatz, operator)
         self.features = self._task.features if self._task else features.of_qaoa(operator, self._reps)

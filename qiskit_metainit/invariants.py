@@ -40,7 +40,7 @@ INVARIANTS = (
 
 _DENSE = 512  # spins up to which all eigenvalues are computed
 _PROBES = 16  # vectors of random signs that estimate the moments beyond
-_WORK = 20_000_000  # multiplications that a square of a matrix may take before rows are sampled
+_WORK = 5_000_000  # multiplications that a square of a matrix may take before rows are sampled
 
 
 def invariants(weights: Array, term: NDArray[np.int64], qubit: NDArray[np.int64], num_qubits: int) -> Array:
@@ -121,7 +121,8 @@ def sampled_rows(matrix: sparse.csr_array) -> NDArray[np.int64]:
     """
     size = matrix.shape[0]
     counts = np.diff(matrix.indptr).astype(float)
-    work = np.asarray(abs(matrix).sign() @ counts)  # multiplications a row of the square takes
+    ones = sparse.csr_array((np.ones(matrix.nnz), matrix.indices, matrix.indptr), shape=matrix.shape)
+    work = np.asarray(ones @ counts)  # multiplications a row of the square takes
     if work.sum() <= _WORK:
         return np.arange(size)
     order = np.random.default_rng(0).permutation(size)

@@ -30,37 +30,109 @@ def as_pauli_sum(operator: SparsePauliOp | SparseObservable) -> SparsePauliOp:
     SparsePauliOp(['ZZ'],
                   coeffs=[1.+0.j])
     """
+    check_operator(operator)
     if isinstance(operator, SparseObservable):
         operator = SparsePauliOp.from_sparse_observable(operator)
-    if isinstance(operator, Problem):
-        raise TypeError("An operator is needed, but a Problem came. Give its operator: problem.operator.")
-    if not isinstance(operator, SparsePauliOp):
-        raise TypeError(
-            "The operator must be a qiskit SparsePauliOp or SparseObservable, "
-            f"but a {type(operator).__name__} came. Build one with SparsePauliOp.from_list([('ZZ', 1.0), ...])."
-        )
     coefficients = operator.coeffs
     if coefficients.dtype == object:
         raise ValueError(
             "The operator's coefficients must be numbers, but it has unbound parameters. Bind them first with "
             "operator.assign_parameters(...)."
         )
+    _check_real(coefficients, operator)
+    real = SparsePauliOp(operator.paulis, coefficients.real)
+    merged = real.simplify(atol=0.0, rtol=0.0)
+    _check_not_constant(np.any(merged.paulis.x | merged.paulis.z, axis=1), merged.coeffs)
+    return merged
+
+
+def check_operator(operator: Any) -> SparsePauliOp | SparseObservable:
+    """Return the operator, or raise a TypeError if it is neither ``SparsePauliOp`` nor ``SparseObservable``."""
+    if isinstance(operator, Problem):
+        raise TypeError("An operator is needed, but a Problem came. Give its operator: problem.operator.")
+    if not isinstance(operator, SparsePauliOp | SparseObservable):
+        raise TypeError(
+            "The operator must be a qiskit SparsePauliOp or SparseObservable, "
+            f"but a {type(operator).__name__} came. Build one with SparsePauliOp.from_list([('ZZ', 1.0), ...])."
+        )
+    return operator
+
+
+def _check_real(coefficients: NDArray[np.complex128], operator: SparsePauliOp | SparseObservable) -> None:
     if not np.all(np.isfinite(coefficients)):
-        bad = operator.paulis[~np.isfinite(coefficients)][0]
+        place = int(np.flatnonzero(~np.isfinite(coefficients))[0])
+        bad = operator.paulis[place] if isinstance(operator, SparsePauliOp) else operator[place]
         raise ValueError(f"The operator's coefficients must be finite, but the one of {bad} is not. Check the weights.")
     if np.any(np.abs(coefficients.imag) > 1e-12 * max(1.0, float(np.abs(coefficients).max(initial=0.0)))):
         raise ValueError(
             "The operator must be Hermitian (real coefficients), but some coefficients are complex. "
             "Take (operator + operator.adjoint()) / 2 if the imaginary part is numerical noise."
         )
-    real = SparsePauliOp(operator.paulis, coefficients.real)
-    merged = real.simplify(atol=0.0, rtol=0.0)
-    if not np.any(merged.paulis.x | merged.paulis.z, axis=1)[merged.coeffs != 0].any():
+
+
+def _check_not_constant(acts: NDArray[np.bool_], coefficients: NDArray[np.complex128]) -> None:
+    if not acts[coefficients != 0].any():
         raise ValueError(
             "The operator must have at least one non-identity term with a non-zero coefficient, but it is constant: "
             "every state has the same energy, so there is nothing to optimise."
         )
-    return merged
+
+
+@dataclass(frozen=True, eq=False)
+class PauliTerms:
+    """The K terms of a Pauli sum but for the identity, with M places where one acts on a qubit: never densified."""
+
+    coefficients: NDArray[np.float64]
+    """(K,)"""
+    term: NDArray[np.int64]
+    """(M,) term of each place, ascending."""
+    qubit: NDArray[np.int64]
+    """(M,) qubit of each place."""
+    letter: NDArray[np.int64]
+    """(M,) 1, 2, 3 for X, Y, Z."""
+    num_qubits: int
+    """Q."""
+
+    @classmethod
+    def of(cls, operator: SparsePauliOp | SparseObservable) -> PauliTerms:
+        """Return the terms of an operator; those that are but rounding residue of sums are left out.
+
+        Raises:
+            TypeError, ValueError: as ``as_pauli_sum``.
+
+        >>> PauliTerms.of(SparseObservable.from_sparse_list([("ZZ", [0, 9], 0.5), ("", [], 3.0)], 10)).qubit
+        array([0, 9])
+        """
+        if isinstance(operator, SparseObservable) and _plain(operator):
+            # A SparsePauliOp of 10^6 terms on 10^5 qubits would take 25 GB.
+            _check_real(np.asarray(operator.coeffs), operator)
+            observable = operator.simplify(0.0)
+            ends = np.asarray(observable.boundaries, dtype=np.int64)
+            order = ends[1:] - ends[:-1]
+            coefficients = np.asarray(observable.coeffs)
+            _check_not_constant(order > 0, coefficients)
+            letters = np.array([0, 3, 1, 2])[np.asarray(observable.bit_terms)]  # Qiskit's Z 1, X 2, Y 3
+            qubits = np.asarray(observable.indices, dtype=np.int64)
+        else:
+            merged = as_pauli_sum(operator)
+            support = merged.paulis.x | merged.paulis.z
+            coefficients, order = merged.coeffs, support.sum(axis=1)
+            rows, qubits = np.nonzero(support)
+            letters = np.array([0, 1, 3, 2])[(merged.paulis.x + 2 * merged.paulis.z)[rows, qubits]]
+        sizes = np.where(order > 0, np.abs(coefficients), 0.0)
+        kept = sizes > 1e-12 * sizes.max()  # such residue is left where a QUBO became an Ising model
+        places = np.repeat(kept, order)
+        term = np.repeat(np.cumsum(kept) - 1, order)[places]
+        return cls(coefficients.real[kept], term, qubits[places], letters[places], int(operator.num_qubits))
+
+    @property
+    def order(self) -> NDArray[np.int64]:
+        """(K,) qubits a term."""
+        return np.bincount(self.term, minlength=self.coefficients.size)
+
+
+def _plain(operator: SparseObservable) -> bool:
+    return bool((np.asarray(operator.bit_terms) <= 3).all())  # above are projectors
 
 
 def offset(operator: SparsePauliOp) -> float:

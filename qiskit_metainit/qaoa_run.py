@@ -20,7 +20,7 @@ from qiskit_metainit.ansatz import natural_unit
 from qiskit_metainit.engines.sampling import Sampling
 from qiskit_metainit.features import of_qaoa
 from qiskit_metainit.initializer import MetaInitializer
-from qiskit_metainit.problem import Problem, as_pauli_sum
+from qiskit_metainit.problem import PauliTerms, Problem, as_pauli_sum
 from qiskit_metainit.proposal import Proposal
 from qiskit_metainit.task import Task, scale_of
 
@@ -69,7 +69,7 @@ def make_optimizer(name: str, *, maxiter: int, rhobeg: float, problem: Problem) 
         return COBYLA(maxiter=maxiter, rhobeg=rhobeg)
     if name == "spsa":
         # Its own calibration takes 50 evaluations. A slope is at most about the sum of the |coefficients|: 0.1 radians.
-        unit = natural_unit(problem.operator, 1)[-1]
+        unit = natural_unit(PauliTerms.of(problem.operator).coefficients, 1)[-1]
         return SPSA(maxiter=maxiter, learning_rate=0.1 / (scale_of(problem.operator) * unit), perturbation=0.1)
     if name == "l_bfgs_b":
         return L_BFGS_B(maxiter=maxiter, eps=0.1)  # finite differences under shot noise need a wide step
@@ -120,7 +120,7 @@ def run_qaoa(
     queried = Sampling(recorder)
     proposal = meta.propose([problem.operator], reps=reps, problem=problem, engine=queried)[0]
     # The optimiser sees the problem at unit weights: steps in radians fit gamma whatever the user's units are.
-    unit = natural_unit(problem.operator, reps)
+    unit = natural_unit(PauliTerms.of(problem.operator).coefficients, reps)
     points: list[NDArray[np.float64]] = []
     energies: list[float] = []
     spent: list[int] = []

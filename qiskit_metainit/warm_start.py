@@ -20,7 +20,7 @@ from qiskit_metainit.engine import Engine
 from qiskit_metainit.engines.parameter_shift import ParameterShift
 from qiskit_metainit.engines.sampling import Sampling
 from qiskit_metainit.model import Model
-from qiskit_metainit.problem import Problem, as_pauli_sum
+from qiskit_metainit.problem import Problem
 from qiskit_metainit.proposal import CoverageError, Proposal
 
 _FOR_THE_MEAN = "the point was learned for the mean energy, but the solver minimises another aggregation of the samples"
@@ -142,7 +142,7 @@ class WarmStartedSolver(MinimumEigensolver):
                 f"{self._meta.name!r} does not cover this task: {reason}; and no formula stands in, since the mixer "
                 f"has {angles} parameters instead of 1. Set initial_point yourself."
             )
-        proposal: Proposal = self._meta.stand_in(features.of_qaoa(as_pauli_sum(operator), solver.reps), reason)
+        proposal: Proposal = self._meta.stand_in(features.of_qaoa(operator, solver.reps), reason)
         return proposal
 
 
