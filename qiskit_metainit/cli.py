@@ -4,22 +4,19 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.box import ROUNDED
-from rich.console import Console
 from rich.markup import escape
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
-from rich.table import Table
+
+from qiskit_metainit import cli_evaluate
+from qiskit_metainit.terminal import console, messages, numbers, progress_bar, say, settings, show, words
 
 # Qiskit and torch take over a second to import: each command imports what it runs, so `--help` is immediate.
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
 
 app = typer.Typer(
     name="metainit",
@@ -28,8 +25,6 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-console = Console()
-messages = Console(stderr=True)
 
 
 class Optimizer(StrEnum):
@@ -51,72 +46,6 @@ def main() -> None:
     except KeyboardInterrupt:
         messages.print("interrupted")
         sys.exit(130)
-
-
-def numbers(text: str) -> list[int]:
-    """Return the integers of "3", "1,2,5" or "1-8".
-
-    >>> numbers("1-3,6")
-    [1, 2, 3, 6]
-    """
-    result: list[int] = []
-    for part in text.split(","):
-        low, dash, high = part.strip().partition("-")
-        try:
-            result += range(int(low), int(high if dash else low) + 1)
-        except ValueError:
-            raise typer.BadParameter(f"integers such as 3, 1,2,5 or 1-8 are needed, but {text!r} came") from None
-    return result
-
-
-def words(text: str) -> list[str]:
-    """Return the words of "a,b"."""
-    return [word.strip() for word in text.split(",") if word.strip()]
-
-
-@contextmanager
-def progress_bar() -> Iterator[Callable[[str, int, int], None]]:
-    """Yield a function (stage, done, of) that draws one bar a stage on standard error."""
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-        TimeRemainingColumn(),
-        TextColumn("{task.fields[note]}"),
-    )
-    with Progress(*columns, console=messages) as bars:
-        stages: dict[str, Any] = {}
-
-        def update(stage: str, done: int, total: int, note: str = "") -> None:
-            if stage not in stages:
-                stages[stage] = bars.add_task(stage, total=total, note=note)
-            bars.update(stages[stage], completed=done, total=total, note=note)
-
-        yield update
-
-
-def show(rows: Sequence[Sequence[str]], title: str, *, header: bool = True, wrap: bool = True) -> None:
-    """Print a table of a header, which may be left out of sight, and rows, whose cells may be wrapped."""
-    view = Table(
-        title=escape(title),
-        title_justify="left",
-        show_header=header,
-        box=None if header else ROUNDED,  # without lines ten columns fit a terminal of 80
-        pad_edge=not header,
-    )
-    for place, heading in enumerate(rows[0]):
-        view.add_column(
-            heading, justify="left" if place == 0 else "right", overflow="fold", no_wrap=place == 0 or not wrap
-        )
-    for row in rows[1:]:
-        view.add_row(*map(escape, row))  # names of nodes and files may have brackets
-    console.print(view)
-
-
-def say(text: str) -> None:
-    """Print a text as it is: wrapped between words on a terminal, line by line into a file or a pipe."""
-    console.print(text, markup=False, highlight=False, soft_wrap=not console.is_terminal)
 
 
 @app.command()
@@ -258,7 +187,7 @@ def train(
         with progress_bar() as update:
             meta, report = train_artifact(
                 model,
-                dict(_setting(item) for item in setting or []),
+                settings(setting),
                 MaxCut(sizes=numbers(sizes), graphs=words(graphs), weights=words(weights)),
                 reps=numbers(reps),
                 loss=loss,
@@ -288,73 +217,8 @@ def train(
     )
 
 
-@app.command()
-def evaluate(
-    initializers: Annotated[
-        list[str], typer.Argument(help="Shipped names, artifact folders or models without weights.")
-    ],
-    reps: Annotated[int, typer.Option(help="QAOA layers.", min=1)] = 2,
-    sizes: Annotated[str, typer.Option(help="Numbers of nodes of the held-out graphs.")] = "10-12",
-    graphs: Annotated[str, typer.Option(help="erdos_renyi, regular, complete, sparse.")] = "erdos_renyi",
-    weights: Annotated[str, typer.Option(help="unit, uniform, exponential, normal.")] = "unit",
-    instances: Annotated[int, typer.Option(help="Held-out instances.", min=2)] = 40,
-    random_starts: Annotated[int, typer.Option(help="Random starts an instance.", min=1)] = 20,
-    rhobeg: Annotated[float, typer.Option(help="COBYLA's first trust radius, radians at unit weights.")] = 1.0,
-    seed: Annotated[int, typer.Option(help="Of the instances; far from any training seed.")] = 1_000_003,
-    zero_query: Annotated[bool, typer.Option("--points-only", help="Rate the points only: no runs from them.")] = False,
-    json_file: Annotated[Path | None, typer.Option("--json", help="Write every number there.")] = None,
-) -> None:
-    """Compare initializers with every baseline on held-out MaxCut instances, paired."""
-    from qiskit_metainit import card
-    from qiskit_metainit.evaluation import Protocol
-    from qiskit_metainit.jobs import BASELINES, compare_on_family
-    from qiskit_metainit.problems.maxcut import MaxCut
-
-    family = MaxCut(sizes=numbers(sizes), graphs=words(graphs), weights=words(weights))
-    protocol = Protocol(reps=reps, random_starts=random_starts, rhobeg=rhobeg)
-    with progress_bar() as update:
-        comparison = compare_on_family(
-            initializers, family, protocol, instances, seed, evaluations=not zero_query, progress=update
-        )
-    title = f"{graphs} graphs, {weights} weights, {sizes} nodes, reps {reps}, seed {seed}"
-    show(card.table(comparison, BASELINES), title, wrap=False)
-    legend = (
-        f"Closed: the share of the headroom over {comparison.strongest(BASELINES)}, the strongest formula here. Asks: "
-        "costs asked for first. 95%: bootstrap intervals over instances."
-    )
-    if not zero_query:
-        legend += (
-            " To 99%: median circuit evaluations, those asked for included, to 99% of the way to the best optimum "
-            "found. Reach: the share of runs that get there."
-        )
-    say(legend + "\n")
-    show(card.reactions(comparison), "Does it react to the instance?", wrap=False)
-    say(card.REACTIONS)
-    if json_file is not None:
-        comparison.write(json_file, title=title, family=dict(family.settings), instances=instances, seed=seed)
-        console.print(f"Written: {json_file}", markup=False, highlight=False, soft_wrap=True)
-
-
-@app.command("card")
-def card_(
-    initializer: Annotated[str, typer.Argument(help="A shipped initializer or an artifact's folder.")],
-    comparisons: Annotated[list[Path], typer.Argument(help="JSON files of metainit evaluate.")],
-) -> None:
-    """Write an artifact's model card from stored comparisons."""
-    from qiskit_metainit import artifact, card
-    from qiskit_metainit.evaluation import Comparison
-    from qiskit_metainit.jobs import BASELINES, limits
-
-    stored, folder = artifact.read(initializer), artifact.find(initializer)
-    known = {}
-    for path in comparisons:
-        content = json.loads(path.read_text(encoding="utf-8"))
-        try:
-            known[content["title"]] = content["command"], Comparison.from_json(content)
-        except (KeyError, TypeError) as error:
-            raise ValueError(f"A file of metainit evaluate --json is needed, but {path} is none ({error}).") from error
-    card.write(folder, stored, known, BASELINES, limits(stored))
-    console.print(f"Written: {folder / 'card.md'}", markup=False, highlight=False, soft_wrap=True)
+app.command()(cli_evaluate.evaluate)
+app.command("card")(cli_evaluate.card_)
 
 
 @app.command()
@@ -383,15 +247,6 @@ def reproduce(
         say("")
     told = [f"- {finding.replace('**', '')}" for finding in result.findings]
     say("\n".join([*told, f"Written: {', '.join(map(str, files))}"]))
-
-
-def _setting(text: str) -> tuple[str, Any]:
-    key, equals, value = text.partition("=")
-    try:
-        return key, json.loads(value)
-    except json.JSONDecodeError:
-        hint = f"--setting needs KEY=JSON such as hidden=32, but {text!r} came"
-        raise typer.BadParameter(hint if equals else hint + " without '='") from None
 
 
 def _tail(losses: Sequence[float]) -> float:

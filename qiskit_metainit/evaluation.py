@@ -2,157 +2,32 @@
 
 from __future__ import annotations
 
-import json
+import itertools
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
-from qiskit.quantum_info import SparsePauliOp
-from scipy.optimize import minimize
-from scipy.sparse.linalg import eigsh
 
-from qiskit_metainit.descent import descend
+from qiskit_metainit import plugins
+from qiskit_metainit.arrival import run_until, sampled
+from qiskit_metainit.comparison import Arrival, Comparison, Protocol, Result, course_grid
+from qiskit_metainit.engine import Engine
 from qiskit_metainit.engines.statevector import Statevector
+from qiskit_metainit.features import Features, of_qaoa
+from qiskit_metainit.landscapes import Landscapes
 from qiskit_metainit.model import Model
-from qiskit_metainit.models.random_point import RandomPoint
-from qiskit_metainit.problem import Problem, diagonal_values, is_diagonal
-from qiskit_metainit.provenance import command, versions
-from qiskit_metainit.reaction import Reaction, react
-from qiskit_metainit.rollout import normalised_cost, rollout
+from qiskit_metainit.problem import Problem
+from qiskit_metainit.rating import Array, answers, energies, local_optimum, random_points, ratio, spectrum
+from qiskit_metainit.reaction import react
+from qiskit_metainit.rollout import rollout
 from qiskit_metainit.task import Task
 
-Array = NDArray[np.float64]
+SEARCHED = ("sk_infinity", "tqa", "fixed_angles")
+"""Formulas whose points are searched for r_opt whether they are compared or not, where they serve the instances."""
 
-
-@dataclass(frozen=True)
-class Protocol:
-    """How models are compared."""
-
-    reps: int
-    """QAOA layers p."""
-    random_starts: int = 20
-    """Random points an instance, for r_rand, for the random start's evaluations and among the searches for r_opt."""
-    target: float = 0.99
-    """Share of the way from r_rand to r_opt that counts as arrived."""
-    cap: int = 1000
-    """Most circuit evaluations of one run; a run that never arrives counts as this many."""
-    rhobeg: float = 1.0
-    """COBYLA's first trust radius, natural units: 1.0 is what scipy and qiskit-algorithms take."""
-    rhoend: float = 1e-3
-    """COBYLA's last trust radius, natural units: where a run counts as converged."""
-    resamples: int = 10000
-    """Bootstrap resamples over instances."""
-    seed: int = 0
-    """Of the bootstrap."""
-
-
-@dataclass(frozen=True, eq=False)
-class Result:
-    """One model on I instances."""
-
-    queries: int
-    """Circuit evaluations before the answer."""
-    ratio: Array
-    """(I,) r = (E_max - E) / (E_max - E_min) of the answer's exact expectation."""
-    evaluations: Array
-    """(I,) circuit evaluations until the target, the model's own queries included; for several starts their median."""
-    arrived: float
-    """Share of runs that reached the target."""
-    reaction: Reaction | None = None
-    """How the answers vary across the instances; None for several starts an instance."""
-
-
-@dataclass(frozen=True, eq=False)
-class Comparison:
-    """Models on the same instances."""
-
-    protocol: Protocol
-    """How they were compared."""
-    results: Mapping[str, Result]
-    """By name; "random" is always there."""
-    optimum: Array
-    """(I,) r_opt: the best local optimum found at this depth, a lower bound of the landscape's."""
-
-    def mean_interval(self, values: Array) -> tuple[float, float, float]:
-        """Return mean and 95% bootstrap interval over instances."""
-        low, high = np.quantile(self._resample(values).mean(axis=1), [0.025, 0.975])
-        return float(values.mean()), float(low), float(high)
-
-    def median_interval(self, values: Array) -> tuple[float, float, float]:
-        """Return median and 95% bootstrap interval over instances."""
-        low, high = np.quantile(np.median(self._resample(values), axis=1), [0.025, 0.975])
-        return float(np.median(values)), float(low), float(high)
-
-    def difference(self, name: str, baseline: str) -> tuple[float, float, float]:
-        """Return the mean paired difference of r and its 95% interval."""
-        return self.mean_interval(self.results[name].ratio - self.results[baseline].ratio)
-
-    def headroom(self, name: str, baseline: str) -> tuple[float, float, float] | None:
-        """Return the headroom closed over a baseline, a ratio of means, with its 95% interval; None below .005."""
-        ours, base = self.results[name].ratio, self.results[baseline].ratio
-        if (self.optimum - base).mean() < 0.005:
-            return None
-        draws = self._draws()
-        with np.errstate(divide="ignore", invalid="ignore"):  # a draw of instances without headroom has no ratio
-            ratios = (ours - base)[draws].mean(axis=1) / (self.optimum - base)[draws].mean(axis=1)
-        low, high = np.nanquantile(ratios, [0.025, 0.975])
-        return float((ours - base).mean() / (self.optimum - base).mean()), float(low), float(high)
-
-    def strongest(self, names: Sequence[str]) -> str:
-        """Return the model of the largest mean r without queries among some."""
-        free = [name for name in names if name in self.results and not self.results[name].queries]
-        return max(free, key=lambda name: float(self.results[name].ratio.mean()))
-
-    def as_json(self) -> dict[str, Any]:
-        """Return everything with provenance, as JSON values."""
-        return {
-            "command": command(),
-            "versions": versions(),
-            "protocol": vars(self.protocol),
-            "optimum": _rounded(self.optimum),
-            "results": {
-                name: {
-                    "queries": result.queries,
-                    "ratio": _rounded(result.ratio),
-                    "evaluations": _rounded(result.evaluations),
-                    "arrived": round(result.arrived, 4),
-                    **({"reaction": result.reaction.as_json()} if result.reaction else {}),
-                }
-                for name, result in self.results.items()
-            },
-        }
-
-    @classmethod
-    def from_json(cls, content: Mapping[str, Any]) -> Comparison:
-        """Return the comparison that ``as_json`` gave."""
-        results = {
-            name: Result(
-                row["queries"],
-                np.array(row["ratio"]),
-                np.array(row["evaluations"], float),
-                row["arrived"],
-                Reaction.from_json(row["reaction"]) if "reaction" in row else None,
-            )
-            for name, row in content["results"].items()
-        }
-        return cls(Protocol(**content["protocol"]), results, np.array(content["optimum"]))
-
-    def write(self, path: Path, **extra: Any) -> None:
-        """Write the JSON, with further entries."""
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(json.dumps({**extra, **self.as_json()}, indent=1) + "\n", encoding="utf-8")
-
-    def _draws(self) -> NDArray[np.int64]:
-        rng = np.random.default_rng(self.protocol.seed)
-        count = len(self.optimum)
-        return rng.integers(count, size=(self.protocol.resamples, count))
-
-    def _resample(self, values: Array) -> Array:
-        return np.asarray(values[self._draws()])
+Progress = Callable[[str, int, int], None]
+"""Told (stage, done, of)."""
 
 
 def compare(
@@ -161,15 +36,23 @@ def compare(
     protocol: Protocol,
     *,
     evaluations: bool = True,
-    progress: Callable[[str, int, int], None] | None = None,
+    reactions: bool = True,
+    names: Sequence[str] = (),
+    progress: Progress | None = None,
 ) -> Comparison:
-    """Compare models on QAOA instances with exact expectation values.
+    """Compare models on QAOA instances, by exact expectation values.
+
+    r_opt is the best that L-BFGS-B reaches from the models' answers, ``SEARCHED`` and random starts. Instances come one
+    after the other, so that there may be any number of any size that the simulator takes.
 
     Args:
         models: by name; each must serve every instance.
         problems: held-out instances.
         protocol: how.
-        evaluations: whether to run COBYLA from every start (most of the time), or only to rate the answers.
+        evaluations: whether to run the protocol's optimisers from every start (most of the time), or only to rate the
+            answers.
+        reactions: whether to tell how the answers vary, which takes a few searches a model and instance.
+        names: of the instances, if they have any.
         progress: called with (stage, done, of).
 
     Raises:
@@ -177,129 +60,116 @@ def compare(
     """
     if not problems:
         raise ValueError("At least one instance is needed to compare models on, but none came.")
+    if names and len(names) != len(problems):
+        raise ValueError(f"A name for each of the {len(problems)} instances is needed, but {len(names)} came.")
     report = progress or (lambda stage, done, total: None)
-    engine = Statevector()
-    tasks = [Task.qaoa(problem.operator, reps=protocol.reps) for problem in problems]
-    limits = np.array([spectrum(problem.operator) for problem in problems])
+    known = [of_qaoa(problem.operator, protocol.reps) for problem in problems]
     for name, model in models.items():
-        reasons = [reason for task in tasks if (reason := model.unsupported(task.features)) is not None]
+        reasons = [reason for features in known if (reason := model.unsupported(features)) is not None]
         if reasons:
             raise ValueError(f"{name} cannot be compared at reps={protocol.reps}: {reasons[0]}. Leave it out.")
-    starts = {name: answers(model, tasks, engine) for name, model in models.items()}
-    randoms = np.stack([random_points(task, protocol.random_starts, row) for row, task in enumerate(tasks)], axis=1)
-    ratios = {name: ratio(energies(engine, tasks, points), limits) for name, points in starts.items()}
-    random_ratios = np.stack([ratio(energies(engine, tasks, points), limits) for points in randoms])
-    candidates = [*starts.values(), *randoms]
-    optimum = np.zeros(len(tasks))
-    for row, task in enumerate(tasks):
-        best = min(local_optimum(engine, task, points[row]) for points in candidates)
-        optimum[row] = float(ratio(np.array([best]), limits[row : row + 1])[0])
-        report("local optima", row + 1, len(tasks))
-    reactions: dict[str, Reaction] = {}
-    for name, points in starts.items():
-        reactions[name] = react(engine, tasks, points)
-        report("reactions to the instance", len(reactions), len(starts))
-    threshold = random_ratios.mean(axis=0) + protocol.target * (optimum - random_ratios.mean(axis=0))
-    # As an energy, to compare with while the optimiser runs.
-    targets = limits[:, 1] - threshold * (limits[:, 1] - limits[:, 0])
-    counts: dict[str, Array] = {}
-    for name, points in {**starts, "random": randoms}.items():
-        queries = models[name].queries if name in models else 0
-        runs = points if points.ndim == 3 else points[None]
-        counts[name] = np.full((len(runs), len(tasks)), np.nan)
-        if evaluations:
-            for row, task in enumerate(tasks):
-                for k, point in enumerate(runs[:, row]):
-                    counts[name][k, row] = queries + evaluations_until(
-                        engine, task, point, targets[row], protocol=protocol
-                    )
-                report(f"optimising from {name}", row + 1, len(tasks))
-    results = {
-        name: _result(models[name].queries, ratios[name], counts[name], protocol, reactions[name]) for name in starts
-    }
-    results["random"] = _result(0, random_ratios.mean(axis=0), counts["random"], protocol)
-    return Comparison(protocol, results, optimum)
+    engine, tasks = Statevector(), Landscapes(problems, protocol.reps)
+    asked = engine if protocol.shots is None else sampled(protocol.shots, np.random.default_rng(protocol.seed))
+    starts = {name: _answers(model, known, tasks, asked) for name, model in models.items()}
+    searched = [*starts.values(), *_formulas(known)]
+    queries = {**{name: model.queries for name, model in models.items()}, "random": 0}
+    optimizers = protocol.optimizers if evaluations else ()
+    runs: dict[tuple[str, str], list[list[_Course]]] = {key: [] for key in itertools.product(queries, optimizers)}
+    ratios = np.zeros((len(queries), len(problems)))
+    optimum = np.zeros(len(problems))
+    for row, problem in enumerate(problems):
+        scale = _Scale(engine, tasks[row], *spectrum(problem.operator))
+        random = random_points(scale.task, protocol.random_starts, row)
+        rated = scale.ratios(np.array([*(points[row] for points in starts.values()), *random]))
+        ratios[:-1, row], ratios[-1, row] = rated[: len(starts)], rated[len(starts) :].mean()
+        candidates = [*(points[row] for points in searched), *random[: protocol.random_searches]]
+        optimum[row] = max(rated.max(), scale.best_from(candidates))
+        report("local optima", row + 1, len(problems))
+        target = ratios[-1, row] + protocol.target * (optimum[row] - ratios[-1, row])
+        for done, ((name, optimizer), courses) in enumerate(runs.items(), start=row * len(runs) + 1):
+            drawn = optimizer == "spsa" or protocol.shots is not None
+            points = random if name == "random" else [starts[name][row]] * (protocol.repeats if drawn else 1)
+            courses.append(
+                [
+                    scale.run(optimizer, point, target, queries[name], protocol, (row, place))
+                    for place, point in enumerate(points)
+                ]
+            )
+            report("optimising", done, len(problems) * len(runs))
+    results = {}
+    for place, (name, asks) in enumerate(queries.items()):
+        arrivals = {optimizer: _arrival(runs[name, optimizer]) for optimizer in optimizers}
+        reaction = react(engine, tasks, starts[name]) if name in starts and reactions else None
+        results[name] = Result(asks, ratios[place], arrivals, reaction)
+        if reaction is not None:
+            report("reactions to the instance", place + 1, len(starts))
+    qubits = tuple(problem.num_qubits for problem in problems)
+    return Comparison(protocol, results, optimum, tuple(names), qubits)
 
 
-def spectrum(operator: SparsePauliOp) -> tuple[float, float]:
-    """Return the smallest and the largest eigenvalue."""
-    if is_diagonal(operator):
-        values = diagonal_values(operator)
-        return float(values.min()), float(values.max())
-    matrix = operator.to_matrix(sparse=True)
-    if matrix.shape[0] <= 16:  # too small for Lanczos
-        values = np.linalg.eigvalsh(matrix.toarray())
-        return float(values[0]), float(values[-1])
-    low, high = (eigsh(matrix, k=1, which=which, return_eigenvectors=False)[0] for which in ("SA", "LA"))
-    return float(low), float(high)
-
-
-def random_points(task: Task, count: int, stream: int) -> Array:
-    """Return (count, P) random points, radians: other draws for every stream, so that instances are independent."""
-    engine = Statevector()
-    return np.concatenate([answers(RandomPoint(seed=stream * count + k), [task], engine) for k in range(count)])
-
-
-def ratio(values: Array, limits: Array) -> Array:
-    """Return r = (E_max - E) / (E_max - E_min) of (I,) energies under (I, 2) spectra."""
-    return np.asarray((limits[:, 1] - values) / (limits[:, 1] - limits[:, 0]))
-
-
-def answers(model: Model, tasks: Sequence[Task], engine: Statevector) -> Array:
-    """Return (I, P) radians: the model's answers, its queries answered by the engine."""
+def _answers(model: Model, known: Sequence[Features], tasks: Landscapes, engine: Engine) -> Array:
+    """Return (I, P) answers, radians; without queries no landscape is built for them."""
+    if model.queries:
+        return np.concatenate([answers(model, tasks[rows], engine) for rows in tasks.parts()])
     with torch.no_grad():
-        known = [task.features for task in tasks]
-        return rollout(model, known, normalised_cost(engine, tasks), measure_answer=False).answer.numpy()
+        return np.asarray(rollout(model, known, None, measure_answer=False).answer.numpy())
 
 
-def energies(engine: Statevector, tasks: Sequence[Task], points: Array) -> Array:
-    """Return (I,) exact energies at (I, P) points."""
-    with torch.no_grad():
-        return engine.expectation(tasks, torch.as_tensor(points)).numpy()
+def _formulas(known: Sequence[Features]) -> list[Array]:
+    """Return the (I, P) answers of those of ``SEARCHED`` that there are and that serve all instances."""
+    there = [plugins.load("models", name)() for name in SEARCHED if name in plugins.names("models")]
+    serving = [model for model in there if all(model.unsupported(features) is None for features in known)]
+    return [rollout(model, known, None, measure_answer=False).answer.numpy() for model in serving]
 
 
-def local_optimum(engine: Statevector, task: Task, point: Array) -> float:
-    """Return the energy that ``descend`` reaches from a point (radians)."""
-    return descend(engine, task, point)[0]
+@dataclass(frozen=True, eq=False)
+class _Course:
+    """One run."""
+
+    evaluations: int  # until the target, queries included
+    arrived: bool
+    best: Array  # (G,) r
 
 
-class _Arrived(Exception):  # noqa: N818 it is no error: it ends a run that has arrived
-    pass
+@dataclass(frozen=True, eq=False)
+class _Scale:
+    """One instance's landscape, with r for energies."""
 
+    engine: Statevector
+    task: Task
+    low: float
+    high: float
 
-def evaluations_until(engine: Statevector, task: Task, point: Array, target: float, *, protocol: Protocol) -> int:
-    """Return how many evaluations COBYLA takes to visit a point at or below the target energy, at most the cap.
+    def ratios(self, points: Array) -> Array:
+        found = energies(self.engine, [self.task] * len(points), points)
+        return ratio(found, np.array([[self.low, self.high]]))
 
-    It searches natural units, so the trust radius means the same at any weights.
-    """
-    unit = task.features.unit.numpy()
-    count = 0
-
-    def energy(natural: Array) -> float:
-        nonlocal count
-        count += 1
-        value = float(energies(engine, [task], (natural * unit)[None])[0])
-        if value <= target:
-            raise _Arrived
-        return value / task.scale
-
-    try:
-        minimize(
-            energy,
-            point[: task.num_parameters] / unit,
-            method="COBYLA",
-            tol=protocol.rhoend,
-            options={"rhobeg": protocol.rhobeg, "maxiter": protocol.cap},
+    def best_from(self, points: Sequence[Array]) -> float:
+        """Return r of the best local optimum that is reached from some points."""
+        different = dict.fromkeys(map(tuple, points))
+        return max(
+            (self._r(local_optimum(self.engine, self.task, np.array(point))) for point in different), default=0.0
         )
-    except _Arrived:
-        return count
-    return protocol.cap
+
+    def run(
+        self, optimizer: str, point: Array, target: float, queries: int, protocol: Protocol, key: tuple[int, int]
+    ) -> _Course:
+        """Return how an optimiser goes from a point towards an r."""
+        energy = self.high - target * (self.high - self.low)
+        rng = np.random.default_rng([protocol.seed, *key])
+        trace = run_until(optimizer, self.engine, self.task, point, energy, protocol=protocol, rng=rng)
+        arrival = trace.arrival(energy)
+        grid = (course_grid(protocol.cap) - queries).tolist()
+        best = np.array([self._r(trace.best(count)) if count > 0 else np.nan for count in grid])
+        return _Course(queries + (protocol.cap if arrival is None else arrival), arrival is not None, best)
+
+    def _r(self, energy: float) -> float:
+        return (self.high - energy) / (self.high - self.low)
 
 
-def _result(queries: int, ratios: Array, counts: Array, protocol: Protocol, reaction: Reaction | None = None) -> Result:
-    arrived = float((counts < queries + protocol.cap).mean())
-    return Result(queries, ratios, np.median(counts, axis=0), arrived, reaction)
-
-
-def _rounded(values: Array) -> list[float | None]:
-    return [None if np.isnan(value) else round(float(value), 6) for value in values]
+def _arrival(courses: Sequence[Sequence[_Course]]) -> Arrival:
+    """Return what the runs on every instance come to."""
+    evaluations = np.array([[run.evaluations for run in runs] for runs in courses], float)
+    arrived = np.mean([[run.arrived for run in runs] for runs in courses])
+    best = np.array([[run.best for run in runs] for runs in courses])
+    return Arrival(np.median(evaluations, axis=1), float(arrived), np.median(best, axis=(0, 1)))

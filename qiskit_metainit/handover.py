@@ -13,7 +13,7 @@ from scipy.optimize import minimize
 
 from qiskit_metainit.descent import with_gradient
 from qiskit_metainit.engines.statevector import Statevector
-from qiskit_metainit.evaluation import Array, energies
+from qiskit_metainit.rating import Array, energies
 from qiskit_metainit.rotations import Rotation, split
 from qiskit_metainit.task import Task
 

@@ -1,4 +1,4 @@
-"""What the command line does, as functions: make an engine, train an artifact, compare initializers on a family."""
+"""What the command line does, as functions: make an engine, train an artifact, line up initializers to compare."""
 
 from __future__ import annotations
 
@@ -17,17 +17,21 @@ from qiskit_metainit.backends import Rng, fake_backend
 from qiskit_metainit.engine import Engine
 from qiskit_metainit.engine_record import noise_of
 from qiskit_metainit.engines.statevector import Statevector
-from qiskit_metainit.evaluation import Comparison, Protocol, compare
-from qiskit_metainit.features import of_qaoa
+from qiskit_metainit.features import Features, of_qaoa
 from qiskit_metainit.initializer import MetaInitializer, named
 from qiskit_metainit.model import Model
-from qiskit_metainit.problem import Family
+from qiskit_metainit.problem import Family, Problem
 from qiskit_metainit.provenance import command
 from qiskit_metainit.shot_noise import device_estimator, shot_estimator
 from qiskit_metainit.training import Report, Schedule
 
-BASELINES = ("constant", "linear_ramp", "tqa", "sk_infinity")
-"""The formulas every comparison includes, besides random starts."""
+BASELINES = ("constant", "linear_ramp", "tqa", "degree_rule", "fixed_angles", "sk_infinity")
+"""The formulas every comparison includes where they serve its instances, besides random starts. The strongest of them
+is what headroom is counted from."""
+
+NAMED_INPUTS = ("analytic_p1",)
+"""What comparisons include as well, in a row of its own: no circuit is evaluated, but the instance itself is optimised
+on classically, so it is not among the formulas that headroom is counted from."""
 
 _LIMITS = (
     "Sizes beyond those trained on are extrapolation: served, and said so in the proposal.",
@@ -156,44 +160,56 @@ def train_artifact(
     return MetaInitializer.load(folder), report
 
 
-def compare_on_family(
-    initializers: Sequence[str],
-    family: Family,
-    protocol: Protocol,
-    instances: int,
-    seed: int,
-    *,
-    evaluations: bool,
-    progress: Callable[[str, int, int], None],
-) -> Comparison:
-    """Compare initializers with the baselines on instances drawn from a seed.
+def line_up(
+    initializers: Sequence[str], problems: Sequence[Problem], depths: Sequence[int]
+) -> tuple[dict[int, dict[str, Model]], list[str]]:
+    """Return what there is to compare on some instances: initializers, and the formulas beside them.
 
     Args:
         initializers: names or folders of artifacts, or names of models without weights.
-        family: of the instances.
-        protocol: how to compare.
-        instances: how many.
-        seed: of the instances.
-        evaluations: whether to optimise from every start.
-        progress: called with (stage, done, of).
+        problems: the instances.
+        depths: QAOA layers p.
+
+    Returns:
+        The models by name at every depth, and sentences on which initializer was left out where.
 
     Raises:
-        ValueError: if an initializer is unknown or does not cover the instances.
+        ValueError: if an initializer is unknown, or does not cover the instances at any of the depths.
     """
-    rng = np.random.default_rng(seed)
-    problems = [family.sample(rng) for _ in range(instances)]
-    tasks = [of_qaoa(problem.operator, protocol.reps) for problem in problems]
+    known = {name: named(name) for name in initializers}
+    cells: dict[int, dict[str, Model]] = {}
+    reasons: dict[str, dict[int, str]] = {name: {} for name in known}
+    for depth in depths:
+        tasks = [of_qaoa(problem.operator, depth) for problem in problems]
+        for name, meta in known.items():
+            if found := [reason for task in tasks if (reason := meta.outside(task)) is not None]:
+                reasons[name][depth] = found[0]
+        cells[depth] = _with_formulas({name: known[name] for name in known if depth not in reasons[name]}, tasks)
+    for name, where in reasons.items():
+        if len(where) == len(cells):
+            raise ValueError(
+                f"{name!r} does not cover these instances: {next(iter(where.values()))}. Leave it out, or change them."
+            )
+    left = [f"{name} is left out at reps {depth}: {why}." for name in known for depth, why in reasons[name].items()]
+    return cells, left
+
+
+def _with_formulas(initializers: Mapping[str, MetaInitializer], tasks: Sequence[Features]) -> dict[str, Model]:
+    formulas = (*BASELINES, *NAMED_INPUTS)
     models: dict[str, Model] = {}
-    for name in initializers:
-        meta = named(name)
-        reasons = [reason for task in tasks if (reason := meta.outside(task)) is not None]
-        if reasons:
-            raise ValueError(f"{name!r} does not cover these instances: {reasons[0]}. Leave it out, or change them.")
+    for name, meta in initializers.items():
         short = Path(name).name
-        clash = short in models or short == "random" or (short in BASELINES and meta.coverage is not None)
+        clash = short in models or short == "random" or (short in formulas and meta.coverage is not None)
         models[name if clash else short] = meta.model
-    for name in BASELINES:
-        formula: Model = plugins.load("models", name)()
-        if all(formula.unsupported(task) is None for task in tasks):  # not tabulated at every depth
-            models[name] = formula
-    return compare(models, problems, protocol, evaluations=evaluations, progress=progress)
+    for name in formulas:
+        if name in plugins.names("models"):
+            formula: Model = plugins.load("models", name)()
+            if all(formula.unsupported(task) is None for task in tasks):  # not tabulated at every depth, p = 1 only, ..
+                models[name] = formula
+    return models
+
+
+def seconds_of(name: str, problems: Sequence[Problem], depth: int) -> float:
+    """Return the mean classical seconds that an initializer takes for an instance."""
+    proposals = named(name).propose([problem.operator for problem in problems], reps=depth)
+    return sum(proposal.seconds for proposal in proposals) / len(proposals)

@@ -11,7 +11,6 @@ from numpy.typing import NDArray
 from qiskit.primitives import BaseSamplerV2
 
 from qiskit_metainit.engines.statevector import Statevector
-from qiskit_metainit.evaluation import answers, energies, local_optimum, random_points, ratio, spectrum
 from qiskit_metainit.initializer import MetaInitializer
 from qiskit_metainit.models.linear_ramp import LinearRamp
 from qiskit_metainit.models.random_point import RandomPoint
@@ -19,6 +18,7 @@ from qiskit_metainit.models.sk_infinity import SkInfinity
 from qiskit_metainit.models.tqa import Tqa
 from qiskit_metainit.problem import Problem
 from qiskit_metainit.qaoa_run import Run, make_optimizer, run_qaoa
+from qiskit_metainit.rating import answers, energies, local_optimum, random_points, ratio, spectrum
 from qiskit_metainit.task import Task
 
 _BASELINE_DRAWS = 20  # random points whose mean is where "99% of the way" begins

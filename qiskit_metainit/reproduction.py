@@ -18,7 +18,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from qiskit_metainit import evaluation, plugins
+from qiskit_metainit import comparison, plugins
 from qiskit_metainit.card import markdown
 from qiskit_metainit.model import Model
 from qiskit_metainit.parallel import Job, run_jobs
@@ -167,7 +167,7 @@ def reproduce(
 
 def interval(values: NDArray[np.float64]) -> tuple[float, float, float]:
     """Return mean and 95% bootstrap interval over (I,) instances."""
-    return evaluation.Comparison(evaluation.Protocol(reps=1, resamples=2000), {}, values).mean_interval(values)
+    return comparison.Comparison(comparison.Protocol(reps=1, resamples=2000), {}, values).mean_interval(values)
 
 
 def publish(reproduction: Reproduction, name: str, folder: Path) -> list[Path]:

@@ -11,11 +11,12 @@ from typing import Any
 import numpy as np
 from qiskit.providers import BackendV2
 
+from qiskit_metainit.arrival import evaluations_until
 from qiskit_metainit.backends import fake_backend, noisy_simulator
+from qiskit_metainit.comparison import Protocol
 from qiskit_metainit.deployment import shot_sampler
 from qiskit_metainit.engine_record import noise_of
 from qiskit_metainit.engines.statevector import available_memory
-from qiskit_metainit.evaluation import Protocol, evaluations_until, random_points
 from qiskit_metainit.initializer import MetaInitializer, named
 from qiskit_metainit.problem import Problem
 from qiskit_metainit.problems.maxcut import MaxCut
@@ -23,6 +24,7 @@ from qiskit_metainit.proposal import CoverageWarning
 from qiskit_metainit.provenance import command, versions
 from qiskit_metainit.qaoa_run import Run, make_optimizer, run_qaoa
 from qiskit_metainit.race import Yardstick
+from qiskit_metainit.rating import random_points
 
 COMPARED_QUBITS = 16
 """Up to this size the saving against random starts is measured by exact simulation; it spends no shots."""

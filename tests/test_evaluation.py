@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import weakref
 from pathlib import Path
 from typing import Any
 
@@ -11,22 +12,13 @@ from qiskit.circuit.library import qaoa_ansatz
 from qiskit.primitives import StatevectorEstimator
 from qiskit.quantum_info import SparsePauliOp
 
-from qiskit_metainit import evaluation
+from qiskit_metainit import card, evaluation, plugins
+from qiskit_metainit.arrival import evaluations_until
+from qiskit_metainit.comparison import Arrival, Comparison, Protocol, Result, course_grid, read_cells, write_cells
 from qiskit_metainit.descent import best_constant, descend
 from qiskit_metainit.engines.statevector import Statevector
-from qiskit_metainit.evaluation import (
-    Comparison,
-    Protocol,
-    Result,
-    answers,
-    compare,
-    energies,
-    evaluations_until,
-    local_optimum,
-    random_points,
-    ratio,
-    spectrum,
-)
+from qiskit_metainit.evaluation import compare
+from qiskit_metainit.landscapes import Landscapes
 from qiskit_metainit.model import Model
 from qiskit_metainit.models.constant import Constant
 from qiskit_metainit.models.linear_ramp import LinearRamp
@@ -35,13 +27,19 @@ from qiskit_metainit.models.random_point import RandomPoint
 from qiskit_metainit.models.sk_infinity import SkInfinity
 from qiskit_metainit.problem import Problem
 from qiskit_metainit.problems.maxcut import MaxCut
+from qiskit_metainit.rating import answers, energies, local_optimum, random_points, ratio, spectrum
 from qiskit_metainit.task import Task
 
 FAMILY = MaxCut(sizes=[4, 5], weights=["normal"])
+STORED = sorted((Path(__file__).resolve().parents[1] / "tutorials" / "results").glob("held_out_*.json"))
 
 
 def problems(rng: np.random.Generator, count: int = 3) -> list[Problem]:
     return [FAMILY.sample(rng) for _ in range(count)]
+
+
+def evaluations_of(comparison: Comparison, name: str) -> list[float]:
+    return comparison.results[name].arrivals["cobyla"].evaluations.tolist()
 
 
 def recurrent() -> Lstm:
@@ -198,15 +196,18 @@ def test_the_units_of_the_weights_change_neither_optima_nor_counts(
 # Comparisons
 
 
+def sampled_once() -> list[Problem]:
+    return problems(np.random.default_rng(5), 4)
+
+
 @pytest.fixture(scope="module")
 def comparison() -> Comparison:
-    rng = np.random.default_rng(5)
     models = {
         "sk_infinity": SkInfinity(),
         "constant": Constant(),
         "lstm": recurrent(),
     }
-    return compare(models, problems(rng, 4), Protocol(reps=1, random_starts=3, cap=60))
+    return compare(models, sampled_once(), Protocol(reps=1, random_starts=3, cap=60))
 
 
 def test_a_model_that_does_not_serve_the_depth_is_refused(rng: np.random.Generator) -> None:
@@ -220,7 +221,7 @@ def test_random_starts_are_always_among_the_results(comparison: Comparison) -> N
 
 
 def test_every_number_of_a_comparison_is_what_it_says(comparison: Comparison) -> None:
-    engine, sampled = Statevector(), problems(np.random.default_rng(5), 4)
+    engine, sampled = Statevector(), sampled_once()
     tasks = [Task.qaoa(problem.operator, reps=1) for problem in sampled]
     models = {"sk_infinity": SkInfinity(), "constant": Constant(), "lstm": recurrent()}
     # In one batch as in the comparison: COBYLA amplifies the last digit.
@@ -239,7 +240,8 @@ def test_every_number_of_a_comparison_is_what_it_says(comparison: Comparison) ->
             assert comparison.results[name].ratio[row] == pytest.approx(rated(points[name][row]), abs=1e-9)
         mean = float(np.mean([rated(random) for random in randoms[row]]))
         assert comparison.results["random"].ratio[row] == pytest.approx(mean, abs=1e-9)
-        starts = [found[row] for found in points.values()] + list(randoms[row])
+        formulas = [answers(plugins.load("models", name)(), [task], engine)[0] for name in evaluation.SEARCHED]
+        starts = [found[row] for found in points.values()] + list(randoms[row]) + formulas
         best = max((high - local_optimum(engine, task, start)) / (high - low) for start in starts)
         assert comparison.optimum[row] == pytest.approx(best, abs=1e-6)
         target = high - (mean + 0.99 * (best - mean)) * (high - low)
@@ -248,9 +250,9 @@ def test_every_number_of_a_comparison_is_what_it_says(comparison: Comparison) ->
             return evaluations_until(engine, task, point, target, protocol=Protocol(reps=1, cap=60, rhobeg=1.0))
 
         for name, model in models.items():
-            assert comparison.results[name].evaluations[row] == until(points[name][row]) + model.queries
+            assert evaluations_of(comparison, name)[row] == until(points[name][row]) + model.queries
         counts = [until(random) for random in randoms[row]]
-        assert comparison.results["random"].evaluations[row] == np.median(counts)
+        assert evaluations_of(comparison, "random")[row] == np.median(counts)
 
 
 def test_no_start_is_better_than_the_best_local_optimum(comparison: Comparison) -> None:
@@ -261,38 +263,102 @@ def test_no_start_is_better_than_the_best_local_optimum(comparison: Comparison) 
 
 def test_queries_are_added_also_to_runs_that_never_arrive(rng: np.random.Generator) -> None:
     protocol = Protocol(reps=1, random_starts=2, cap=5, target=2.0)  # nobody gets twice as far as the optimum
-    result = compare({"lstm": recurrent(), "constant": Constant()}, problems(rng, 2), protocol).results
-    assert result["lstm"].evaluations.tolist() == [8, 8]
-    assert result["constant"].evaluations.tolist() == [5, 5]
-    assert [result[name].arrived for name in ("lstm", "constant", "random")] == [0.0, 0.0, 0.0]
+    found = compare({"lstm": recurrent(), "constant": Constant()}, problems(rng, 2), protocol)
+    assert evaluations_of(found, "lstm") == [8, 8]
+    assert evaluations_of(found, "constant") == [5, 5]
+    assert [found.results[name].arrivals["cobyla"].share for name in ("lstm", "constant", "random")] == [0.0, 0.0, 0.0]
 
 
 def test_starts_at_the_target_have_arrived_at_once(rng: np.random.Generator) -> None:
-    protocol = Protocol(reps=1, random_starts=2, cap=5, target=-2.0)
+    protocol = Protocol(reps=1, random_starts=2, cap=5, target=-2.0, optimizers=("cobyla", "l_bfgs_b", "spsa"))
     result = compare({"lstm": recurrent()}, problems(rng, 2), protocol).results
-    assert result["lstm"].evaluations.tolist() == [4, 4]
-    assert result["random"].evaluations.tolist() == [1, 1]
-    assert result["lstm"].arrived == result["random"].arrived == 1.0
+    for optimizer in protocol.optimizers:
+        assert result["lstm"].arrivals[optimizer].evaluations.tolist() == [4, 4]
+        assert result["random"].arrivals[optimizer].evaluations.tolist() == [1, 1]
+        assert result["lstm"].arrivals[optimizer].share == result["random"].arrivals[optimizer].share == 1.0
+
+
+def test_a_course_is_the_median_best_so_far_of_all_runs(comparison: Comparison) -> None:
+    grid = course_grid(60)
+    assert (grid[0], grid[-1]) == (1, 60)
+    for name, result in comparison.results.items():
+        course = result.arrivals["cobyla"].course
+        assert course.shape == grid.shape
+        asked = grid <= result.queries
+        assert np.isnan(course[asked]).all()
+        assert (np.diff(course[~asked]) >= 0).all()
+        if name != "random":
+            assert course[~asked][0] == pytest.approx(np.median(result.ratio))
 
 
 def test_points_only_optimises_nothing(rng: np.random.Generator, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(evaluation, "evaluations_until", None)
+    monkeypatch.setattr(evaluation, "run_until", None)
     found = compare({"constant": Constant()}, problems(rng, 2), Protocol(reps=1, random_starts=2), evaluations=False)
-    assert np.isnan(found.results["constant"].evaluations).all()
+    assert found.optimizers == ()
+    assert all(not result.arrivals for result in found.results.values())
     assert np.isfinite(found.results["constant"].ratio).all()
+
+
+def test_reactions_can_be_left_out(rng: np.random.Generator, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(evaluation, "react", None)
+    protocol = Protocol(reps=1, random_starts=1)
+    found = compare({"constant": Constant()}, problems(rng, 2), protocol, evaluations=False, reactions=False)
+    assert found.results["constant"].reaction is None
 
 
 def test_progress_is_reported(rng: np.random.Generator) -> None:
     seen = []
     protocol = Protocol(reps=1, random_starts=1, cap=5)
     compare({"constant": Constant()}, problems(rng, 2), protocol, progress=lambda *step: seen.append(step))
-    stages = [
-        ("local optima", 2),
-        ("reactions to the instance", 1),
-        ("optimising from constant", 2),
-        ("optimising from random", 2),
-    ]
-    assert seen == [(stage, done, total) for stage, total in stages for done in range(1, total + 1)]
+    for stage, total in {"local optima": 2, "optimising": 4, "reactions to the instance": 1}.items():
+        assert [step for step in seen if step[0] == stage] == [(stage, k, total) for k in range(1, total + 1)]
+
+
+def test_as_many_random_starts_are_searched_as_asked_for(
+    rng: np.random.Generator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    searched: list[int] = []
+    search = local_optimum
+
+    def counted(*arguments: Any) -> float:
+        searched[-1] += 1
+        return search(*arguments)
+
+    monkeypatch.setattr(evaluation, "local_optimum", counted)
+    sampled, optima = problems(rng, 1), []
+    for searches in (0, 2, None):
+        searched.append(0)
+        protocol = Protocol(reps=1, random_starts=5, random_searches=searches)
+        found = compare({"constant": Constant()}, sampled, protocol, evaluations=False)
+        optima.append(found.optimum[0])
+        assert (found.results["random"].ratio <= found.optimum).all()
+    assert [count - searched[0] for count in searched] == [0, 2, 5]
+    assert searched[0] >= 3  # the model, SK-infinity and TQA
+    assert optima == sorted(optima)
+
+
+def test_instances_come_one_after_the_other(rng: np.random.Generator, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Landscapes.__init__, "__kwdefaults__", {"amplitudes": 40})  # one of 5 qubits, two of 4
+    built: list[weakref.ref[Task]] = []
+    make, most = Task.qaoa.__func__, [0]  # type: ignore[attr-defined]
+
+    def counted(cls: type[Task], operator: SparsePauliOp, *, reps: int) -> Task:
+        task = make(cls, operator, reps=reps)
+        built.append(weakref.ref(task))
+        most[0] = max(most[0], sum(each() is not None for each in built))
+        return task
+
+    sampled = problems(rng, 8)
+    protocol = Protocol(reps=1, random_starts=1, cap=5)
+    models = {"constant": Constant(), "lstm": recurrent()}
+    whole = compare(models, sampled, protocol)
+    monkeypatch.setattr(Task, "qaoa", classmethod(counted))
+    parts = compare(models, sampled, protocol)
+    assert len(built) > 8
+    assert most[0] <= 5  # what is held, what an engine answered last, and what is being built
+    np.testing.assert_allclose(parts.optimum, whole.optimum, atol=1e-9)
+    for name, result in whole.results.items():
+        np.testing.assert_allclose(parts.results[name].ratio, result.ratio, atol=1e-9)
 
 
 def test_a_comparison_needs_an_instance() -> None:
@@ -301,7 +367,7 @@ def test_a_comparison_needs_an_instance() -> None:
 
 
 def made(**ratios: list[float]) -> Comparison:
-    results = {name: Result(0, np.array(values), np.array(values) * 10, 1.0) for name, values in ratios.items()}
+    results = {name: Result(0, np.array(values)) for name, values in ratios.items()}
     return Comparison(Protocol(reps=1), results, np.array([0.9] * len(next(iter(ratios.values())))))
 
 
@@ -346,11 +412,12 @@ def test_intervals_do_not_depend_on_the_order_of_calls(comparison: Comparison) -
 
 
 def test_the_strongest_baseline_asks_no_query() -> None:
-    found = made(weak=[0.5], strong=[0.6], asking=[0.8], other=[0.9])
-    results = {**found.results, "asking": Result(3, np.array([0.8]), np.array([1.0]), 1.0)}
+    found = made(weak=[0.5], strong=[0.6], asking=[0.8], other=[0.9], random=[0.3])
+    results = {**found.results, "asking": Result(3, np.array([0.8]))}
     found = Comparison(found.protocol, results, found.optimum)
     assert found.strongest(["weak", "strong", "asking", "left out"]) == "strong"
     assert found.strongest(["asking", "weak"]) == "weak"
+    assert found.strongest(["asking"]) == "random"
 
 
 def test_a_comparison_survives_json_with_its_provenance(comparison: Comparison, tmp_path: Path) -> None:
@@ -364,21 +431,113 @@ def test_a_comparison_survives_json_with_its_provenance(comparison: Comparison, 
     assert again.protocol == comparison.protocol
     np.testing.assert_allclose(again.optimum, comparison.optimum, atol=1e-6)
     assert again.results.keys() == comparison.results.keys()
+    assert again.qubits == comparison.qubits == tuple(problem.num_qubits for problem in sampled_once())
     for name, result in comparison.results.items():
         np.testing.assert_allclose(again.results[name].ratio, result.ratio, atol=1e-6)
-        np.testing.assert_array_equal(again.results[name].evaluations, result.evaluations)
-        assert (again.results[name].queries, again.results[name].arrived) == (result.queries, round(result.arrived, 4))
+        assert again.results[name].queries == result.queries
+        own, kept = again.results[name].arrivals["cobyla"], result.arrivals["cobyla"]
+        np.testing.assert_array_equal(own.evaluations, kept.evaluations)
+        np.testing.assert_allclose(own.course, kept.course, atol=1e-6)
+        assert own.share == round(kept.share, 4)
     assert again.as_json()["results"] == comparison.as_json()["results"]
 
 
 def test_points_only_survive_json_too(rng: np.random.Generator, tmp_path: Path) -> None:
     protocol = Protocol(reps=1, random_starts=2)
-    found = compare({"ramp": LinearRamp()}, problems(rng, 2), protocol, evaluations=False)
+    found = compare({"ramp": LinearRamp()}, problems(rng, 2), protocol, evaluations=False, names=["a", "b"])
     found.write(tmp_path / "points.json")
 
     def refuse(constant: str) -> None:
         raise AssertionError(f"{constant} is no JSON")
 
     content = json.loads((tmp_path / "points.json").read_text(), parse_constant=refuse)
-    assert content["results"]["ramp"]["evaluations"] == [None, None]
-    assert np.isnan(Comparison.from_json(content).results["ramp"].evaluations).all()
+    assert content["results"]["ramp"]["arrivals"] == {}
+    again = Comparison.from_json(content)
+    assert again.names == ("a", "b")
+    assert not again.results["ramp"].arrivals
+
+
+@pytest.mark.parametrize("path", STORED, ids=[path.stem for path in STORED])
+def test_files_from_before_there_were_several_optimisers_mean_the_same(path: Path) -> None:
+    content = json.loads(path.read_text())
+    [(title, (command, found))] = read_cells(content).items()
+    assert (title, command) == (content["title"], content["command"])
+    assert found.protocol.optimizers == ("cobyla",)
+    for name, row in content["results"].items():
+        known = found.results[name].arrivals
+        if "evaluations" not in row:
+            assert not known or known["cobyla"].evaluations.tolist() == row["arrivals"]["cobyla"]["evaluations"]
+        elif None in row["evaluations"]:
+            assert not known
+        else:
+            assert known["cobyla"].evaluations.tolist() == row["evaluations"]
+            assert known["cobyla"].share == row["arrived"]
+
+
+def test_several_cells_are_one_file(comparison: Comparison, tmp_path: Path) -> None:
+    cells = {"one": comparison, "two": made(ours=[0.8, 0.9], base=[0.7, 0.6])}
+    write_cells(tmp_path / "cells.json", cells, seed=3)
+    content = json.loads((tmp_path / "cells.json").read_text())
+    assert (content["seed"], [cell["title"] for cell in content["cells"]]) == (3, ["one", "two"])
+    for title, (command, again) in read_cells(content).items():
+        assert command == content["command"]
+        assert again.as_json()["results"] == cells[title].as_json()["results"]
+    write_cells(tmp_path / "one.json", {"one": comparison}, seed=3)
+    assert read_cells(json.loads((tmp_path / "one.json").read_text())).keys() == {"one"}
+    with pytest.raises(KeyError):
+        read_cells({"other": 3})
+
+
+# Tables and protocols
+
+
+def test_duels_and_the_worst_tenth_are_counted_by_instance() -> None:
+    base = np.linspace(0.5, 0.7, 21)
+    gains = np.array([-0.03, -0.02, -0.01] + [0.0] * 8 + [0.01] * 10)
+    found = made(ours=list(base + gains), base=list(base))
+    assert found.duels("ours", "base") == (10, 8, 3)
+    assert found.duels("base", "ours") == (3, 8, 10)
+    assert found.worst_decile("ours", "base") == pytest.approx(-0.02)  # three of twenty-one
+    rows = card.duels(found, ["base"])
+    assert rows[0] == ["start", "gain", "95%", "wins", "ties", "losses", "worst tenth"]
+    assert rows[1][:2] + rows[1][3:] == ["ours", "+.0019", "10", "8", "3", "-.0200"]
+    assert len(rows) == 2
+
+
+def with_arrivals(**shares: float) -> Comparison:
+    arrivals = {name: Arrival(np.array([10.0, 20.0, 30.0]), share) for name, share in shares.items()}
+    results = {name: Result(0, np.full(3, 0.8), arrivals) for name in ("random", "base")}
+    return Comparison(Protocol(reps=1, resamples=20, optimizers=tuple(shares)), results, np.full(3, 0.9))
+
+
+def test_tables_have_the_optimisers_that_ran() -> None:
+    one, two, none = with_arrivals(spsa=0.5), with_arrivals(cobyla=1.0, spsa=0.5), made(random=[0.5], base=[0.8])
+    assert card.table(one, ["base"])[0][-3:] == ["to 99%", "95%", "reach"]
+    assert card.table(one, ["base"])[1][-3::2] == ["20", "50%"]
+    for found in (two, none):
+        assert card.table(found, ["base"])[0] == ["start", "r", "95%", "closed", "95%", "asks"]
+    assert card.arrivals(two)[0] == ["start", "cobyla", "95%", "reach", "spsa", "95%", "reach"]
+    assert card.arrivals(two)[1][1::3] == ["20", "20"]
+    assert card.arrivals(two)[1][3::3] == ["100%", "50%"]
+
+
+def test_under_sampling_the_table_counts_shots() -> None:
+    exact = with_arrivals(cobyla=1.0)
+    shots = Comparison(Protocol(reps=1, shots=100, resamples=20), exact.results, exact.optimum)
+    assert card.table(shots, ["base"])[0][-3] == "shots"
+    assert card.table(shots, ["base"])[1][-3] == "2000"
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"optimizers": ("cobyla", "adam")}, "optimizers must be one of cobyla, l_bfgs_b, spsa, but 'adam' came"),
+        ({"optimizers": ("l_bfgs_b",), "shots": 100}, "l_bfgs_b needs exact energies, but shots=100 came"),
+        ({"shots": 0}, "shots must be an integer >= 1, but 0 came"),
+        ({"random_starts": 0}, "random_starts must be an integer >= 1"),
+        ({"random_searches": -1}, "random_searches must be an integer >= 0"),
+    ],
+)
+def test_a_protocol_says_what_it_needs(settings: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        Protocol(reps=1, **settings)

@@ -10,11 +10,12 @@ from typing import Any
 import numpy as np
 import torch
 
+from qiskit_metainit.comparison import Comparison, Protocol, Result
 from qiskit_metainit.engines.statevector import Statevector
-from qiskit_metainit.evaluation import Array, Comparison, Protocol, Result, energies, ratio, spectrum
 from qiskit_metainit.handover import Trace
 from qiskit_metainit.model import Model
 from qiskit_metainit.problem import Problem
+from qiskit_metainit.rating import Array, energies, ratio, spectrum
 from qiskit_metainit.rollout import Trajectory, normalised_cost, rollout
 from qiskit_metainit.task import Task
 
@@ -58,8 +59,7 @@ class Field:
 
     def comparison(self, ratios: Mapping[str, Array]) -> Comparison:
         """Return (I,) ratios as a comparison, for its paired intervals."""
-        unknown = np.full(len(self.tasks), np.nan)
-        results = {name: Result(0, values, unknown, np.nan) for name, values in ratios.items()}
+        results = {name: Result(0, values) for name, values in ratios.items()}
         return Comparison(Protocol(reps=self.tasks[0].features.reps), results, ratio(self.optima, self.limits))
 
     def ratings(self, starts: Mapping[str, Start]) -> dict[str, Any]:

@@ -12,7 +12,6 @@ import torch
 
 from qiskit_metainit.descent import best_constant
 from qiskit_metainit.engines.statevector import Statevector
-from qiskit_metainit.evaluation import Array, energies, random_points
 from qiskit_metainit.features import stack
 from qiskit_metainit.handover import OPTIMIZERS, Trace, hand_over
 from qiskit_metainit.model import Model
@@ -22,6 +21,7 @@ from qiskit_metainit.models.sk_infinity import SkInfinity
 from qiskit_metainit.problem import Family, Problem
 from qiskit_metainit.problems.ising import Ising
 from qiskit_metainit.problems.maxcut import MaxCut
+from qiskit_metainit.rating import Array, energies, random_points
 from qiskit_metainit.reproduction import Progress, Reproduction, Stages, weights_of, with_weights
 from qiskit_metainit.reproductions import _verdon2019_page as page
 from qiskit_metainit.reproductions._verdon2019_field import TARGETS, Field, Start, trajectory

@@ -1,0 +1,149 @@
+"""`metainit evaluate` and `metainit card`: what initializers are worth, from the command line."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from qiskit_metainit.terminal import console, numbers, progress_bar, say, settings, show, words
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from qiskit_metainit.comparison import Comparison
+
+# As in ``cli``: what takes long to import is imported where it runs.
+
+
+def evaluate(
+    initializers: Annotated[
+        list[str], typer.Argument(help="Shipped names, artifact folders or models without weights.")
+    ],
+    reps: Annotated[str, typer.Option(help="QAOA layers: 2, or 1,2,3 or 1-8 for a table each.")] = "2",
+    problem: Annotated[str, typer.Option(help="A problem family (metainit list).")] = "maxcut",
+    sizes: Annotated[str | None, typer.Option(help="Numbers of qubits of the held-out instances; 10-12.")] = None,
+    graphs: Annotated[str | None, typer.Option(help="Of maxcut: erdos_renyi, regular, complete, sparse, ..")] = None,
+    weights: Annotated[str | None, typer.Option(help="Of maxcut: unit, uniform, exponential, normal, ..")] = None,
+    setting: Annotated[list[str] | None, typer.Option(help="Any setting of the family, KEY=JSON; repeatable.")] = None,
+    on: Annotated[Path | None, typer.Option(help="Compare on every graph file of this folder instead.")] = None,
+    instances: Annotated[int, typer.Option(help="Held-out instances.", min=2)] = 40,
+    random_starts: Annotated[int, typer.Option(help="Random starts an instance.", min=1)] = 20,
+    random_searches: Annotated[
+        int | None, typer.Option(help="How many of them are searched for the best optimum too; by default all.", min=0)
+    ] = None,
+    optimizers: Annotated[str, typer.Option(help="That run from every start: cobyla, l_bfgs_b, spsa.")] = "cobyla",
+    shots: Annotated[
+        int | None, typer.Option(help="Let them see energies sampled with so many shots; by default exact ones.", min=1)
+    ] = None,
+    rhobeg: Annotated[float, typer.Option(help="COBYLA's first trust radius, radians at unit weights.")] = 1.0,
+    seed: Annotated[int, typer.Option(help="Of the instances; far from any training seed.")] = 1_000_003,
+    zero_query: Annotated[bool, typer.Option("--points-only", help="Rate the points only: no runs from them.")] = False,
+    reactions: Annotated[bool, typer.Option(help="Tell whether the answers react to the instance.")] = True,
+    json_file: Annotated[Path | None, typer.Option("--json", help="Write every number there.")] = None,
+    picture: Annotated[Path | None, typer.Option(help="Draw it into this PNG file.")] = None,
+) -> None:
+    """Compare initializers with every baseline on held-out instances, paired."""
+    from qiskit_metainit import card, figures, held_out, jobs
+    from qiskit_metainit.comparison import Protocol, write_cells
+    from qiskit_metainit.evaluation import compare
+
+    given = {"sizes": numbers(sizes) if sizes else [], "graphs": words(graphs or ""), "weights": words(weights or "")}
+    chosen = {**{key: value for key, value in given.items() if value}, **settings(setting)}
+    if on is not None and (chosen or problem != "maxcut"):
+        raise typer.BadParameter("--on brings its own instances: leave --problem and its settings out")
+    protocols = {
+        depth: Protocol(
+            reps=depth,
+            random_starts=random_starts,
+            random_searches=random_searches,
+            rhobeg=rhobeg,
+            optimizers=tuple(words(optimizers)),
+            shots=shots,
+        )
+        for depth in numbers(reps)
+    }
+    if not protocols:
+        raise typer.BadParameter(f"--reps needs at least one depth, but {reps!r} came")
+    arena = held_out.drawn(problem, chosen, instances, seed) if on is None else held_out.graphs_in(on)
+    cells: dict[str, Comparison] = {}
+    origin = dict(arena.origin)
+    contestants, left = jobs.line_up(initializers, arena.problems, list(protocols))
+    for depth, models in contestants.items():
+        with progress_bar() as update:
+            cell = compare(
+                models,
+                arena.problems,
+                protocols[depth],
+                evaluations=not zero_query,
+                reactions=reactions,
+                names=arena.names,
+                progress=update,
+            )
+        title = f"{arena.title}, reps {depth}" + (f", seed {seed}" if on is None else "")
+        cells[title] = cell
+        show(card.table(cell, jobs.BASELINES), title, wrap=False)
+        if len(cell.optimizers) > 1:
+            show(card.arrivals(cell), f"To 99%: {card.unit(cell)}", wrap=False)
+        show(card.duels(cell, jobs.BASELINES), f"Against {cell.strongest(jobs.BASELINES)}, instance by instance")
+        if reactions:
+            show(card.reactions(cell), "Does it react to the instance?", wrap=False)
+        for name in jobs.NAMED_INPUTS:
+            if name in models:
+                origin.setdefault("seconds", {})[name] = round(jobs.seconds_of(name, arena.problems, depth), 4)
+        if json_file is not None:  # now, not after the deepest
+            write_cells(json_file, cells, **origin)
+    say("\n".join([*([card.REACTIONS] if reactions else []), *_legend(cell, origin.get("seconds", {})), *left]))
+    if json_file is not None:
+        _written(json_file)
+    if picture is not None:
+        figures.draw(list(cells.values()), picture, (*jobs.BASELINES, *jobs.NAMED_INPUTS), arena.problems)
+        _written(picture)
+
+
+def _legend(comparison: Comparison, seconds: Mapping[str, float]) -> list[str]:
+    """Return what the tables say."""
+    told = [
+        "Closed: the share of the headroom over the strongest formula, which the second table counts from. Asks: costs "
+        "asked for first. Worst tenth: the mean gain where it is least. 95%: bootstrap intervals over instances.",
+    ]
+    if comparison.optimizers:
+        shots = comparison.protocol.shots
+        what = "To 99%: median circuit evaluations" if shots is None else f"Shots: median, {shots} an evaluation"
+        names = {"cobyla": "COBYLA", "l_bfgs_b": "L-BFGS-B (gradients by the shift rule)", "spsa": "SPSA"}
+        told.append(
+            f"{what}, those asked for included, to 99% of the way to the best optimum found, with "
+            f"{', '.join(names[name] for name in comparison.optimizers)}. Reach: the share of runs that get there; the "
+            f"others count as {comparison.protocol.cap} evaluations."
+        )
+    told += [
+        f"{name} optimises on the instance itself, classically ({mean:.2g} s each): a row apart from the formulas."
+        for name, mean in seconds.items()
+    ]
+    return told
+
+
+def _written(path: Path) -> None:
+    console.print(f"Written: {path}", markup=False, highlight=False, soft_wrap=True)
+
+
+def card_(
+    initializer: Annotated[str, typer.Argument(help="A shipped initializer or an artifact's folder.")],
+    comparisons: Annotated[list[Path], typer.Argument(help="JSON files of metainit evaluate.")],
+) -> None:
+    """Write an artifact's model card from stored comparisons."""
+    from qiskit_metainit import artifact, card
+    from qiskit_metainit.comparison import read_cells
+    from qiskit_metainit.jobs import BASELINES, limits
+
+    stored, folder = artifact.read(initializer), artifact.find(initializer)
+    known: dict[str, tuple[str, Comparison]] = {}
+    for path in comparisons:
+        try:
+            known |= read_cells(json.loads(path.read_text(encoding="utf-8")))
+        except (KeyError, TypeError) as error:
+            raise ValueError(f"A file of metainit evaluate --json is needed, but {path} is none ({error}).") from error
+    card.write(folder, stored, known, BASELINES, limits(stored))
+    _written(folder / "card.md")
