@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -9,7 +10,10 @@ from pathlib import Path
 import numpy as np
 
 from qiskit_metainit.artifact import Artifact
-from qiskit_metainit.evaluation import Array, Comparison, Result
+from qiskit_metainit.comparison import Arrival, Comparison, Result
+from qiskit_metainit.rating import Array
+from qiskit_metainit.reaction import Interval
+from qiskit_metainit.recurrent import RecurrentModel
 from qiskit_metainit.training import Report
 
 REACTIONS = (
@@ -23,26 +27,48 @@ REACTIONS = (
 def table(comparison: Comparison, baselines: Sequence[str]) -> list[list[str]]:
     """Return header and rows: r, headroom closed over the strongest baseline, queries, median evaluations to target.
 
+    The last where one optimiser ran; of several they are in ``arrivals``. Under sampling it is shots.
+
     Args:
         comparison: of models on the same instances.
         baselines: names among which the strongest without queries is the reference.
     """
     reference = comparison.strongest(baselines)
-    rows = [["start", "r", "95%", "closed", "95%", "asks", "to 99%", "95%", "reach"]]
+    optimizers = comparison.optimizers if len(comparison.optimizers) == 1 else ()
+    spent = "to 99%" if comparison.protocol.shots is None else "shots"
+    rows = [["start", "r", "95%", "closed", "95%", "asks", *([spent, "95%", "reach"] if optimizers else [])]]
     for name, result in _ranked(comparison):
-        rows.append(
-            [
-                name,
-                *_mean(comparison, result.ratio),
-                *_headroom(comparison, name, reference),
-                str(result.queries),
-                *_evaluations(comparison, result.evaluations),
-                f"{result.arrived:.0%}",
-            ]
-        )
-    rows.append(["best found", *_mean(comparison, comparison.optimum), "", "", "", "", "", ""])
-    if all(np.isnan(result.evaluations).all() for result in comparison.results.values()):
-        return [row[:-3] for row in rows]
+        rows.append([name, *_mean(comparison, result.ratio), *_headroom(comparison, name, reference)])
+        rows[-1].append(str(result.queries))
+        for optimizer in optimizers:
+            rows[-1] += _arrival(comparison, result.arrivals[optimizer])
+    rows.append(["best found", *_mean(comparison, comparison.optimum)])
+    rows[-1] += [""] * (len(rows[0]) - len(rows[-1]))
+    return rows
+
+
+def arrivals(comparison: Comparison) -> list[list[str]]:
+    """Return header and rows, best start first: median evaluations, or shots, to the target with every optimiser."""
+    rows = [["start", *(heading for name in comparison.optimizers for heading in (name, "95%", "reach"))]]
+    for name, result in _ranked(comparison):
+        cells = (_arrival(comparison, result.arrivals[optimizer]) for optimizer in comparison.optimizers)
+        rows.append([name, *itertools.chain.from_iterable(cells)])
+    return rows
+
+
+def duels(comparison: Comparison, baselines: Sequence[str]) -> list[list[str]]:
+    """Return header and rows, best start first: each against the strongest baseline, instance by instance."""
+    reference = comparison.strongest(baselines)
+    rows = [["start", "gain", "95%", "wins", "ties", "losses", "worst tenth"]]
+    rows[0] += ["worst on"] if comparison.names else []
+    for name, _ in _ranked(comparison):
+        if name != reference:
+            gain = comparison.difference(name, reference)
+            rows.append([name, _short(gain[0], "+.4f"), _span(gain, "+.4f")])
+            rows[-1] += [*map(str, comparison.duels(name, reference))]
+            rows[-1].append(_short(comparison.worst_decile(name, reference), "+.4f"))
+            if comparison.names:
+                rows[-1].append(comparison.names[int(comparison.gains(name, reference).argmin())])
     return rows
 
 
@@ -77,14 +103,25 @@ def _headroom(comparison: Comparison, name: str, reference: str) -> tuple[str, s
     return _share(closed)
 
 
-def _share(interval: tuple[float, float, float]) -> tuple[str, str]:
+def _share(interval: Interval) -> tuple[str, str]:
     """Return a share and its interval; far below nothing its size says nothing."""
     return ("< -1", "") if interval[0] < -1 else (f"{interval[0]:+.2f}", _span(interval, "+.2f"))
 
 
-def _evaluations(comparison: Comparison, counts: Array) -> tuple[str, str]:
+def _arrival(comparison: Comparison, arrival: Arrival) -> tuple[str, str, str]:
+    counts = arrival.evaluations * (comparison.protocol.shots or 1)
     median, low, high = comparison.median_interval(counts)
-    return f"{median:.0f}", f"{low:.0f} {high:.0f}"
+    return f"{median:.0f}", f"{low:.0f} {high:.0f}", f"{arrival.share:.0%}"
+
+
+def unit(comparison: Comparison) -> str:
+    """Return what the way to the target is counted in."""
+    shots = comparison.protocol.shots
+    return "circuit evaluations" if shots is None else f"shots ({shots} a circuit evaluation)"
+
+
+def _plain(value: object) -> str:
+    return " ".join(map(str, value)) if isinstance(value, tuple) else str(value)
 
 
 def _mean(comparison: Comparison, values: Array) -> tuple[str, str]:
@@ -92,8 +129,9 @@ def _mean(comparison: Comparison, values: Array) -> tuple[str, str]:
     return f"{mean:.4f}", _span((mean, low, high), ".3f")
 
 
-def _span(interval: tuple[float, float, float], shape: str) -> str:
-    return " ".join(_short(bound, shape) for bound in interval[1:])
+def _span(interval: Interval, shape: str) -> str:
+    """Return the bounds, or nothing where there are none."""
+    return " ".join(_short(bound, shape) for bound in interval[1:] if bound is not None)
 
 
 def _short(value: float, shape: str) -> str:
@@ -149,7 +187,9 @@ def write(
     settings = ", ".join(f"{key} = {value}" for key, value in stored.model.settings.items())
     weights = sum(parameter.numel() for parameter in stored.model.parameters())
     lines = [f"# {stored.name}", "", f"{type(stored.model).__name__} ({settings}): {weights} weights, "]
-    lines[-1] += f"{stored.model.queries} queries."
+    lines[-1] += f"{stored.model.queries} queries"
+    own = stored.model.cell_circuits if isinstance(stored.model, RecurrentModel) else 0
+    lines[-1] += f", {own} circuits of its own." if own else "."
     if stored.coverage is not None:
         covered = ", ".join(f"{key} = {value}" for key, value in vars(stored.coverage).items())
         lines += ["", f"Covers: {covered}."]
@@ -159,16 +199,21 @@ def write(
         "`r = (E_max - E) / (E_max - E_min)` of the exact expectation at the proposed point, mean and 95% bootstrap "
         "interval over instances. Closed: the share of the headroom, a ratio of mean gains over the strongest baseline "
         "without queries. Asks: costs asked for before the answer. To 99%: circuit evaluations, those included, until "
-        "COBYLA visits a point 99% of the way from the mean random point to the best local optimum found, the median "
-        "over instances; a run that never gets there counts as the cap. Reach: the share of runs that do.",
+        "the optimiser visits a point 99% of the way from the mean random point to the best local optimum found, the "
+        "median over instances; a run that never gets there counts as the cap. Reach: the share of runs that do. Worst "
+        "tenth: the mean gain in r over the instances where it is least.",
         "",
     ]
     if any(result.reaction for _, comparison in comparisons.values() for result in comparison.results.values()):
         lines += [f"Does it react to the instance? {REACTIONS}", ""]
     for title, (command, comparison) in comparisons.items():
-        protocol = ", ".join(f"{key} = {value}" for key, value in vars(comparison.protocol).items())
+        protocol = ", ".join(f"{key} = {_plain(value)}" for key, value in vars(comparison.protocol).items())
         lines += [f"### {title}", "", f"`{command}`: {len(comparison.optimum)} instances; {protocol}.", ""]
         lines += [markdown(table(comparison, baselines)), ""]
+        if len(comparison.optimizers) > 1:
+            lines += [f"To 99% with each optimiser, {unit(comparison)}:", "", markdown(arrivals(comparison)), ""]
+        reference = comparison.strongest(baselines)
+        lines += [f"Against {reference}, instance by instance:", "", markdown(duels(comparison, baselines)), ""]
         if len(reacted := reactions(comparison)) > 1:
             lines += ["Does it react to the instance?", "", markdown(reacted), ""]
     lines += ["## Limits", "", *(f"- {limit}" for limit in limits), ""]

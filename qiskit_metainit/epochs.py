@@ -48,6 +48,10 @@ class Schedule:
     tolerance: float = 1e-5
     """Change of the mean training loss between two epochs that ends the training."""
 
+    def __post_init__(self) -> None:
+        if self.epochs < 1:
+            raise ValueError(f"At least one epoch is needed, but epochs={self.epochs} came. Choose 1 or more.")
+
 
 @dataclass(frozen=True)
 class Report:

@@ -80,6 +80,11 @@ class QuantumLayer(nn.Module):
             vars(copied)[name] = value if name == "_tasks" else copy.deepcopy(value, memo)
         return copied
 
+    @property
+    def circuits(self) -> int:
+        """Circuits evaluated for one input: an observable of a copy each."""
+        return self.copies * len(self._tasks)
+
     def forward(self, data: Float[Tensor, "#C B D"]) -> Float[Tensor, "C B K"]:
         """Return the expectation values; a leading 1 stands for the same inputs in every copy."""
         data = data.expand(self.copies, -1, -1)

@@ -26,8 +26,12 @@ from qiskit_metainit.rollout import normalised_cost, rollout
 from qiskit_metainit.task import Task
 
 Array = NDArray[np.float64]
-Interval = tuple[float, float, float]
-"""A value and its 95% bootstrap interval over instances."""
+Interval = tuple[float, float, float] | tuple[float, None, None]
+"""A value and its 95% bootstrap interval over instances; no interval for fewer than ``FEWEST``."""
+
+FEWEST = 8
+"""Instances that an interval needs. A bootstrap redraws those it has: of two instances every draw with any spread is
+the two again, so that the interval would have no width, and of a few more it would be far too narrow."""
 
 _STEP = 0.1  # first step of a search, natural units: short, so that it stays in the basin where it starts
 _LOWER = 1e-6  # in units of the scale: by less, two energies are those of one optimum or of its equals
@@ -57,7 +61,10 @@ class Reaction:
         return _spread(self.optima)
 
     def moves(self, *, resamples: int = 10000, seed: int = 0) -> Interval | None:
-        """Return the proposals' spread over the optima's: 0 for a constant; None where the optima are alike."""
+        """Return the proposals' spread over the optima's: 0 for a constant; None where the optima are alike.
+
+        Fewer than ``FEWEST`` instances give no interval: (value, None, None).
+        """
         shares = _draws(len(self.optima), resamples, seed)
         return self._interval(np.sqrt(self._per_variance(_variance(self.proposals, shares), shares)))
 
@@ -65,7 +72,8 @@ class Reaction:
         """Return the share of the optima's variance that the proposals explain; None where the optima are alike.
 
         ``1 - sum |theta_i - opt_i|^2 / sum |opt_i - mean opt|^2``: 1 if every proposal is its instance's optimum, 0
-        for the best constant, below for worse than that.
+        for the best constant, below for worse than that. Fewer than ``FEWEST`` instances give no interval: (value,
+        None, None).
         """
         shares = _draws(len(self.optima), resamples, seed)
         missed = shares @ ((self.proposals - self.optima) ** 2).sum(axis=1)
@@ -95,6 +103,8 @@ class Reaction:
     def _interval(self, values: Array) -> Interval | None:
         if self.spread_of_optima < _ALIKE:
             return None
+        if len(self.optima) < FEWEST:
+            return float(values[0]), None, None
         low, high = np.nanquantile(values[1:], [0.025, 0.975])
         return float(values[0]), float(low), float(high)
 

@@ -77,6 +77,24 @@ class RecurrentModel(Model):
         """D: what the cell reads at a step."""
         return 1 + self.num_parameters + (len(SUMMARY) if self.conditioned else 0)
 
+    @property
+    def cell_circuits(self) -> int:
+        """Circuits that the model's own quantum layers evaluate for one answer; 0 for a classical cell.
+
+        They come on top of ``queries``, which counts QAOA circuits only.
+
+        >>> from qiskit_metainit.models.lstm import Lstm
+        >>> from qiskit_metainit.models.qlstm import Qlstm
+        >>> Lstm().cell_circuits, Qlstm().cell_circuits  # 10 proposals, 4 gates of 4 <Z>
+        (0, 160)
+        """
+        return (self.queries + 1) * self.layer_inputs * sum(layer.circuits for layer in self._layers())
+
+    @property
+    def layer_inputs(self) -> int:
+        """Inputs that each quantum layer gets at a step, for one task."""
+        return 1
+
     @abstractmethod
     def blank(self, size: int) -> State:
         """Return the cell's state at the start for B tasks."""
@@ -89,7 +107,11 @@ class RecurrentModel(Model):
         """See Model."""
         if features.num_parameters != self.num_parameters:
             name = type(self).__name__
-            return f"this {name} holds {self.num_parameters} parameters, but the task has {features.num_parameters}"
+            wanted = f"num_parameters={features.num_parameters}"
+            return (
+                f"this {name} holds {self.num_parameters} parameters, but the task has {features.num_parameters}; make "
+                f"one with {wanted} (--setting {wanted})"
+            )
         return None if self.base is None else self.base.unsupported(features)
 
     def begin(self, features: FeatureBatch) -> tuple[Float[Tensor, "B P"], State]:
@@ -132,16 +154,19 @@ class RecurrentModel(Model):
     def run_on(self, engine: Engine) -> None:
         """Send the model's own quantum layers to an engine, such as ``ParameterShift(estimator)`` for a device.
 
-        They run on exact simulation otherwise. What they spend is booked there; ``queries`` counts QAOA circuits only.
+        They run on exact simulation otherwise. What they spend is booked there: ``cell_circuits`` for each answer.
 
         Raises:
             ValueError: if the model is a classical one.
         """
-        layers = [module for module in self.modules() if isinstance(module, QuantumLayer)]
+        layers = self._layers()
         if not layers:
             raise ValueError(f"A model with quantum layers is needed, but {type(self).__name__} has none.")
         for layer in layers:
             layer.engine = engine
+
+    def _layers(self) -> list[QuantumLayer]:
+        return [module for module in self.modules() if isinstance(module, QuantumLayer)]
 
     def head_parameters(self) -> list[nn.Parameter]:
         """Return the weights of the final fully connected layer, which Lin et al. train at a rate of its own."""

@@ -17,14 +17,15 @@ from scipy.optimize import minimize
 
 from qiskit_metainit.engines.parameter_shift import ParameterShift
 from qiskit_metainit.engines.statevector import Statevector
-from qiskit_metainit.evaluation import energies, random_points
 from qiskit_metainit.models.lstm import Lstm
 from qiskit_metainit.problem import Problem, diagonal_values
 from qiskit_metainit.problems.maxcut import MaxCut
+from qiskit_metainit.rating import energies, random_points
 from qiskit_metainit.reproduction import Reproduction, Stages
 from qiskit_metainit.reproductions import _chen2025_plan, _comparators
+from qiskit_metainit.reproductions._chen2025_findings import definitions, definitions_met
 from qiskit_metainit.reproductions._chen2025_plan import Plan
-from qiskit_metainit.reproductions._chen2025_results import Results
+from qiskit_metainit.reproductions._chen2025_results import COMPARATORS, Results
 from qiskit_metainit.reproductions._comparators import (
     GRADIENT,
     Course,
@@ -234,6 +235,9 @@ def test_a_miniature_resumes_and_draws(miniature: tuple[Reproduction, Stages]) -
     figure = Figure()
     result.draw(figure)
     assert len(figure.axes) == 2
+    first = {line.get_label(): np.asarray(line.get_xdata())[0] for line in figure.axes[0].lines}
+    assert first["QLSTM"] == first["LSTM, each proposal"] == 1  # before its first proposal a model has nothing
+    assert first["Adam"] == first["Nelder-Mead"] == 0
     assert all(len({len(row) for row in rows}) == 1 for _, rows in result.tables)  # no ragged table
     assert json.loads(json.dumps(result.record)) == result.record
 
@@ -256,6 +260,25 @@ def test_the_optimum_is_above_everything(miniature: tuple[Reproduction, Stages])
         for other in (*cell["optimisers"].values(), cell["points"]["sk_infinity"]):
             ratios = other["at"]["10"]["expectation"] if "at" in other else other["expectation"]
             assert (np.array(ratios) <= best + 1e-4).all()
+
+
+def test_a_definition_must_meet_the_models_figure_and_the_comparators() -> None:
+    def at(expectation: float, best: float) -> dict[str, Any]:
+        return {"at": {"2": {"expectation": [expectation], "best_sample": [best]}}}
+
+    others = dict(zip(COMPARATORS, (0.5, 0.52, 0.55, 0.6, 0.63), strict=True))
+    cell = {
+        "size": 8,
+        "connectivity": [6],
+        "points": {"optimum": {"expectation": [0.8], "best_sample": [1.0]}},
+        "optimisers": {"qlstm": at(0.74, 0.93), **{name: at(value, 0.9) for name, value in others.items()}},
+    }
+    results = Results([{"family": "maxcut", "reps": 1, "cells": [cell]}], {}, {})
+    found = definitions(results, 1)
+    assert found["relative to the optimum"][0] == pytest.approx(0.925)
+    assert found["relative to the optimum"][1] == pytest.approx([value / 0.8 for value in others.values()])
+    assert found["best sample"] == (0.93, [0.9] * 5)
+    assert definitions_met(results) == ["relative to the optimum at p = 1"]
 
 
 def test_values_are_chosen_by_size_and_edge_probability() -> None:

@@ -252,3 +252,5 @@ def test_models_of_several_kinds_are_refused() -> None:
 def test_something_to_train_on_is_needed() -> None:
     with pytest.raises(ValueError, match="4 and 0 came"):
         train_in_epochs(several(Lstm, 1), TASKS, [], Statevector())
+    with pytest.raises(ValueError, match=r"At least one epoch is needed, but epochs=0 came\. Choose 1"):
+        Schedule(epochs=0)

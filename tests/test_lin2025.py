@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import re
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from qiskit_metainit.reproduction import Stages, publish
 from qiskit_metainit.reproductions import _lin2025_jobs as jobs
 from qiskit_metainit.reproductions import _lin2025_paper as paper
 from qiskit_metainit.reproductions import _lin2025_results as results
+from qiskit_metainit.reproductions._lin2025_findings import Match, matches
 from qiskit_metainit.reproductions.lin2025 import Lin2025
 from qiskit_metainit.task import Task
 from qiskit_metainit.two_phase import GradientDescent, best_point, fine_tune, iterations
@@ -140,6 +142,25 @@ def test_the_paper_has_every_figure() -> None:
             assert set(jobs.MODELS) <= set(row)
 
 
+def test_what_is_met_counts_means_seeds_and_sizes() -> None:
+    sizes: dict[int, Any] = {}
+    for size in results.SIZES:
+        starts = {}
+        for name in jobs.MODELS:
+            ratio, count = paper.PHASE_ONE[size][name][0], paper.ITERATIONS[size][name]
+            # The first seed is near everywhere, the second on the far side, but at n = 13 both lie below.
+            starts[name] = {
+                "phase one": [[ratio - 0.015] * 3, [ratio + 0.035] * 3],
+                "iterations": [count, 1.28 * count],
+            }
+            if size == 13:
+                starts[name] = {"phase one": [[ratio - 0.01] * 3, [ratio - 0.05] * 3], "iterations": [count - 1, 1]}
+        sizes[size] = {"starts": starts}
+    found = matches(results.Results({}, {}, {}, {}, {}, sizes, {}))
+    assert set(found) == {(name, what) for name in jobs.MODELS for what in ("Phase I ratio", "iterations")}
+    assert set(map(str, found.values())) == {str(Match(met=[10, 11, 12], between=[10, 11, 12], seeds=1, of=2))}
+
+
 # the whole
 
 
@@ -189,6 +210,10 @@ def test_the_whole_is_interrupted_resumed_and_published(tiny: Lin2025, tmp_path:
     page = files[2].read_text(encoding="utf-8")
     for text in ("48 / ", "0.83 ± 0.03 / ", "| 43 + 8 |", "| 56 |", "| 31 |", "p = 1 optimum"):
         assert text in page
+    for text in ("was trained from 2 seeds", "in batches, from 2 seeds", "mean over 2 seeds", "Single seeds lie"):
+        assert text in page
+    assert page.index("**What was run.**") < page.index("**Are the published figures met?**")
+    assert not re.search(r"-0\.0+(?!\d)", page)  # a rounded nothing has no sign
     for _, rows in resumed.tables:
         assert {len(row) for row in rows} == {len(rows[0])}
     content = whole.record["sizes"]["10"]["starts"]

@@ -18,18 +18,22 @@ from qiskit.quantum_info import SparsePauliOp
 from scipy.optimize import minimize
 from torch import Tensor
 
-from qiskit_metainit import artifact, card, cli, evaluation
+from qiskit_metainit import artifact, card, cli
 from qiskit_metainit import reaction as reactions
 from qiskit_metainit.alignment import align
+from qiskit_metainit.comparison import Comparison, Protocol, Result
 from qiskit_metainit.engines.statevector import Statevector
-from qiskit_metainit.evaluation import Comparison, Protocol, Result, compare, energies
+from qiskit_metainit.evaluation import compare
 from qiskit_metainit.features import FeatureBatch, of_qaoa, stack
+from qiskit_metainit.initializer import MetaInitializer
 from qiskit_metainit.model import Model, State
 from qiskit_metainit.models.constant import Constant
 from qiskit_metainit.models.lstm import Lstm
+from qiskit_metainit.models.qfwp import Qfwp
 from qiskit_metainit.models.sk_infinity import SkInfinity
 from qiskit_metainit.problem import Problem
 from qiskit_metainit.problems.maxcut import MaxCut
+from qiskit_metainit.rating import energies, local_optimum
 from qiskit_metainit.reaction import Reaction, react, reaction
 from qiskit_metainit.task import Task
 
@@ -159,7 +163,7 @@ def test_a_constant_does_not_move_and_follows_nothing(reps: int, weights: str, r
 
 @pytest.mark.parametrize("reps", [1, 2])
 def test_whoever_answers_the_optima_follows_and_so_does_the_mirrored(reps: int, rng: np.random.Generator) -> None:
-    problems = instances(rng, count=6)
+    problems = instances(rng)
     optima = optima_of(problems, reps)
     found = reaction(Listed(optima), problems, reps)
     moves, follows = found.moves(), found.follows()
@@ -320,9 +324,27 @@ def test_the_best_constant_follows_nothing_and_any_other_less(rng: np.random.Gen
 
 
 def test_intervals_are_the_same_at_every_call_and_follow_their_seed(rng: np.random.Generator) -> None:
-    found = Reaction(rng.normal(size=(6, 2)), rng.normal(size=(6, 2)))
+    found = Reaction(rng.normal(size=(9, 2)), rng.normal(size=(9, 2)))
     assert found.moves() == found.moves()
     assert found.moves(seed=1) != found.moves()
+
+
+@pytest.mark.parametrize(("count", "known"), [(2, False), (7, False), (8, True)])
+def test_few_instances_give_a_value_and_no_interval(count: int, known: bool, rng: np.random.Generator) -> None:
+    proposals, optima = rng.normal(size=(2, count, 2))
+    found = Reaction(proposals, optima)
+    moves, follows = found.moves(), found.follows()
+    assert moves is not None
+    assert follows is not None
+    assert moves[0] == pytest.approx(found.spread / found.spread_of_optima)
+    assert follows[0] == pytest.approx(found.explained)
+    for estimate in (moves, follows):
+        assert [bound is not None for bound in estimate[1:]] == [known, known]
+        assert json.loads(json.dumps(estimate)) == list(estimate)
+    results = {"sk_infinity": Result(0, np.full(count, 0.9), reaction=found)}
+    (_, row) = card.reactions(Comparison(Protocol(reps=1), results, np.ones(count)))
+    assert row[3] == f"{moves[0]:.2f}"
+    assert (row[4] != "") == known
 
 
 def test_where_all_optima_are_alike_there_is_nothing_to_follow() -> None:
@@ -373,14 +395,14 @@ def test_a_comparison_knows_every_models_reaction_but_that_of_random_starts(
 
 
 def test_the_table_says_what_the_reactions_are() -> None:
-    optima = np.array([[0.0, 0.0], [0.2, 0.0], [0.1, 0.3]])
-    shown = {"exact": optima, "still": np.tile(optima.mean(axis=0), (3, 1)), "off": -4 * optima}
+    optima = np.tile([[0.0, 0.0], [0.2, 0.0], [0.1, 0.3]], (3, 1))
+    shown = {"exact": optima, "still": np.tile(optima.mean(axis=0), (9, 1)), "off": -4 * optima}
     results = {
-        name: Result(0, np.full(3, 0.9 - 0.1 * place), np.full(3, np.nan), 1.0, Reaction(points, optima))
+        name: Result(0, np.full(9, 0.9 - 0.1 * place), reaction=Reaction(points, optima))
         for place, (name, points) in enumerate(shown.items())
     }
-    results["alike"] = Result(0, np.full(3, 0.1), np.full(3, np.nan), 1.0, Reaction(optima, 0 * optima))
-    rows = card.reactions(Comparison(Protocol(reps=1, resamples=50), results, np.ones(3)))
+    results["alike"] = Result(0, np.full(9, 0.1), reaction=Reaction(optima, 0 * optima))
+    rows = card.reactions(Comparison(Protocol(reps=1, resamples=50), results, np.ones(9)))
     spread = f"{math.sqrt((np.var(optima[:, 0]) + np.var(optima[:, 1])) / 2):.3f}"[1:]
     assert rows[0] == ["start", "spread", "optima", "moves", "95%", "follows", "95%"]
     assert rows[1] == ["exact", spread, spread, "1.00", "1.00 1.00", "+1.00", "+1.00 +1.00"]
@@ -411,11 +433,21 @@ def test_files_from_before_reactions_show_no_table(tmp_path: Path, rng: np.rando
     assert "react" not in (tmp_path / "lstm" / "card.md").read_text()
 
 
+def test_a_card_counts_the_circuits_of_the_models_own(tmp_path: Path, rng: np.random.Generator) -> None:
+    models = {"constant": Constant()}
+    compared = {"few": ("", compare(models, instances(rng, 2), Protocol(reps=1, random_starts=1), evaluations=False))}
+    for model, told in ((Qfwp(queries=2), " 31 weights, 2 queries, 6 circuits of its own."), (Lstm(), " 9 queries.\n")):
+        folder = tmp_path / type(model).__name__
+        MetaInitializer(model).save(folder)
+        card.write(folder, artifact.read(str(folder)), compared, ["constant"], [])
+        assert told in (folder / "card.md").read_text()
+
+
 def test_evaluate_tells_reactions_within_eighty_columns(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("COLUMNS", "80")
-    arguments = "evaluate qaoa --instances 4 --sizes 5,6 --random-starts 1 --points-only"
+    arguments = "evaluate qaoa --instances 8 --sizes 5,6 --random-starts 1 --points-only"
     monkeypatch.setattr(sys, "argv", ["metainit", *arguments.split()])
     with pytest.raises(SystemExit) as ended:
         cli.main()
@@ -424,7 +456,7 @@ def test_evaluate_tells_reactions_within_eighty_columns(
     after = lines[lines.index("Does it react to the instance?") + 1 :]
     rows = {line.split()[0]: line for line in itertools.takewhile(lambda line: not line.startswith("Spread:"), after)}
     assert rows["start"].split() == ["start", "spread", "optima", "moves", "95%", "follows", "95%"]
-    assert {"qaoa", "sk_infinity", "constant", "linear_ramp", "tqa"} == rows.keys() - {"start"}
+    assert {"qaoa", "sk_infinity", "constant", "linear_ramp", "tqa"} <= rows.keys() - {"start"}
     assert rows["constant"].split()[1::2][:2] == [".000", "0.00"]
     assert max(map(len, rows.values())) <= 80
 
@@ -432,5 +464,5 @@ def test_evaluate_tells_reactions_within_eighty_columns(
 def test_the_optimum_of_a_comparison_is_searched_as_before() -> None:
     task = Task.qaoa(OPERATORS["unit cut"], reps=1)
     energy, point = reactions.descend(Statevector(), task, np.array([0.2, -0.4, 9.9]))
-    assert evaluation.local_optimum(Statevector(), task, np.array([0.2, -0.4, 9.9])) == energy
+    assert local_optimum(Statevector(), task, np.array([0.2, -0.4, 9.9])) == energy
     assert energies(Statevector(), [task], point[None])[0] == pytest.approx(energy)

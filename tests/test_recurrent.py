@@ -156,6 +156,30 @@ def test_quantum_layers_run_on_an_estimator(cls, tasks):
     assert device.budget.circuits > 2 * spent / 6  # gradients take shifted circuits
 
 
+@pytest.mark.parametrize(
+    ("make", "circuits"),
+    [
+        (lambda: Lstm(queries=4), 0),
+        (lambda: Qlstm(queries=2), 3 * 4 * 4),
+        (lambda: Qlstm(queries=2, as_published=True), 3 * 4 * 4),
+        (lambda: Qlstm(queries=1, cell="chen"), 2 * (4 * 2 + 2 + 2)),
+        (lambda: Qlstm(queries=1, cell="chen", hidden=3, qubits=5), 2 * (4 * 3 + 3 + 2)),
+        (lambda: QkLstm(queries=2, references=3), 3 * 4 * 3),
+        (lambda: QkLstm(queries=2, as_published=True), 3 * 4),
+        (lambda: Qfwp(queries=2), 3 * 2),
+        (lambda: Qfwp(queries=0, qubits=3, layers=2), 3),
+    ],
+)
+def test_the_circuits_of_a_cell_are_those_its_engine_counts(make, circuits, tasks):
+    model = make()
+    assert model.cell_circuits == circuits
+    if circuits:
+        device = ParameterShift(StatevectorEstimator())
+        model.run_on(device)
+        path(model, tasks[:2])
+        assert device.budget.circuits == 2 * circuits
+
+
 @pytest.mark.parametrize("cls", CELLS)
 def test_copied_and_pickled_models_are_the_same(cls, tasks):
     model = cls(queries=2)
@@ -213,4 +237,8 @@ def test_wrong_settings_are_told(make, message):
 
 def test_wrong_tasks_are_told():
     features = Task.qaoa(SparsePauliOp(["ZZ"]), reps=2).features
-    assert "holds 2 parameters, but the task has 4" in Qlstm().unsupported(features)
+    for cls in CELLS:
+        told = cls().unsupported(features)
+        assert "holds 2 parameters, but the task has 4" in told
+        assert "--setting num_parameters=4" in told
+        assert cls(num_parameters=4).unsupported(features) is None

@@ -15,7 +15,6 @@ from numpy.typing import NDArray
 
 from qiskit_metainit.descent import best_constant, descend
 from qiskit_metainit.engines.statevector import Statevector
-from qiskit_metainit.evaluation import answers, random_points
 from qiskit_metainit.features import stack
 from qiskit_metainit.model import Model
 from qiskit_metainit.models.constant import Constant
@@ -27,6 +26,7 @@ from qiskit_metainit.problem import Family, Problem
 from qiskit_metainit.problems.ising import Ising
 from qiskit_metainit.problems.maxcut import MaxCut
 from qiskit_metainit.quantum_cell import QuantumLayer
+from qiskit_metainit.rating import answers, random_points
 from qiskit_metainit.reaction import react
 from qiskit_metainit.reproduction import Stages, weights_of, with_weights
 from qiskit_metainit.reproductions._chen2025_results import DENSE, ITERATIONS, MODELS
@@ -127,14 +127,14 @@ class Plan:
     def steps(self) -> int:
         """Gradient steps of a training."""
         if self.quick:
-            return 40
+            return 10
         return 200 if self.reps == 1 else 120
 
     def problems(self, size: int) -> tuple[list[Problem], list[int]]:
         """Return the test problems of a size, and k of each one's edge probability k/7 (0 for spin glasses)."""
         rng = np.random.default_rng([_STREAM, self.seed, FAMILIES.index(self.family), 0, size])  # 0: no depth is that
         if self.family == "sk":
-            count = 12 if self.quick else self.glasses
+            count = 8 if self.quick else self.glasses
             return [Ising(sizes=[size]).sample(rng) for _ in range(count)], [0] * count
         labels = np.repeat(_CONNECTIVITIES, 2 if self.quick else self.graphs).tolist()
         return [_erdos_renyi(size, k).sample(rng) for k in labels], labels
@@ -171,14 +171,15 @@ class Plan:
 
     def _training_tasks(self) -> list[Task]:
         rng = self._rng(0)
-        problems = [self._training_family.sample(rng) for _ in range(_TUNED_ON)]
+        problems = [self._training_family.sample(rng) for _ in range(12 if self.quick else _TUNED_ON)]
         return [Task.qaoa(problem.operator, reps=self.reps) for problem in problems]
 
     def _rates(self, report: Report) -> dict[str, float]:
         tasks, engine, found = self._training_tasks(), Statevector(), {}
         starts = _random_starts(tasks)
+        iterations = min(self.iterations, 10) if self.quick else self.iterations
         for name in GRADIENT:
-            found[name] = tuned_rate(name, tasks, starts, engine, self.iterations)
+            found[name] = tuned_rate(name, tasks, starts, engine, iterations)
             report(len(found), len(GRADIENT))
         return found
 

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from qiskit_metainit.reproduction import interval
 from qiskit_metainit.reproductions._outcomes import RATIOS
 
 Array = NDArray[np.float64]
@@ -24,13 +25,18 @@ ITERATIONS = (2, 10, 50)
 DENSE = 6
 """k of the edge probability k/7 that the paper's headline is for."""
 
+COMPARATORS = OPTIMISERS[2:]
+"""Those that the paper compares with."""
+FAMILY_TITLES = {"maxcut": "MaxCut", "sk": "SK"}
+"""How a family is called on the page."""
+
 _SHOWN = {
     "qlstm": "QLSTM",
     "lstm": "LSTM",
-    "uniform": "uniform bitstrings (theta = 0)",
-    "constant": "constant of the training problems",
+    "uniform": "uniform",
+    "constant": "constant",
     "sk_infinity": "SK-infinity",
-    "optimum": "best local optimum found",
+    "optimum": "optimum",
 }
 
 
@@ -61,6 +67,19 @@ class Results:
     def has(self, reps: int, name: str, iteration: int) -> bool:
         """Return whether a method got to an iteration; a fixed point is there from the start."""
         return name in POINTS or str(iteration) in self.record("maxcut", reps)["cells"][0]["optimisers"][name]["at"]
+
+    def last(self, reps: int) -> int:
+        """Return the last iteration that all got to and where ratios are read."""
+        return max(at for at in ITERATIONS if all(self.has(reps, name, at) for name in OPTIMISERS))
+
+    def mean(self, family: str, reps: int, name: str, what: str, iteration: int = 2, **where: int) -> float:
+        """Return the mean of ``values``."""
+        return float(self.values(family, reps, name, what, iteration, **where).mean())
+
+    def difference(self, family: str, reps: int, name: str, iteration: int, **where: int) -> tuple[float, float, float]:
+        """Return the mean paired difference of the QLSTM's expectation ratio and another's, and its 95% interval."""
+        ours, others = (self.values(family, reps, own, RATIOS[0], iteration, **where) for own in ("qlstm", name))
+        return interval(ours - others)
 
     def values(
         self,

@@ -14,9 +14,10 @@ from torch import Tensor
 
 from qiskit_metainit import plugins
 from qiskit_metainit.alignment import align, align_cloud
+from qiskit_metainit.comparison import Protocol
 from qiskit_metainit.engines.statevector import Statevector
 from qiskit_metainit.epochs import Schedule, train_in_epochs
-from qiskit_metainit.evaluation import Protocol, compare
+from qiskit_metainit.evaluation import compare
 from qiskit_metainit.model import Model
 from qiskit_metainit.problem import Problem, diagonal_values
 from qiskit_metainit.problems.maxcut import MaxCut

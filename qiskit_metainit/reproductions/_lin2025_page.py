@@ -1,14 +1,14 @@
-"""What the reproduction of Lin et al. 2025 says: its tables, findings and picture."""
+"""What the reproduction of Lin et al. 2025 says: its its tables and its picture."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from qiskit_metainit.reproduction import Reproduction, interval
 from qiskit_metainit.reproductions import _lin2025_beyond as beyond
+from qiskit_metainit.reproductions._lin2025_findings import ITERATIONS_WITHIN, RATIO_WITHIN, findings, matches, sizes
 from qiskit_metainit.reproductions._lin2025_jobs import MODELS, first_models
 from qiskit_metainit.reproductions._lin2025_paper import ITERATIONS, PHASE_ONE, PHASE_TWO, PHASE_TWO_RANDOM
 from qiskit_metainit.reproductions._lin2025_results import (
@@ -25,11 +25,6 @@ from qiskit_metainit.two_phase import READ_AT
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-RATIO_WITHIN = 0.02
-"""A published ratio counts as met within this."""
-ITERATIONS_WITHIN = 0.15
-"""A published number of iterations counts as met within this share of it."""
-
 _COLORS = {
     "qk_lstm": "#16a34a",
     "lstm": "#d97706",
@@ -43,8 +38,8 @@ _COLORS = {
 
 def reproduction(results: Results) -> Reproduction:
     """Return the page of the results."""
-    tables = [_iterations(results), _phase(results, 1), _phase(results, 2), _differences(results)]
-    tables += [_seeds(results), _training(results), beyond.table(results), beyond.deeper_table(results)]
+    tables = [_iterations(results), _phase(results, 1), _phase(results, 2), _met(results), _differences(results)]
+    tables += [_seeds(results), _training(results), *beyond.tables(results)]
     return Reproduction(
         title="Lin et al. 2025: quantum sequence models that propose QAOA angles",
         record={
@@ -61,7 +56,7 @@ def reproduction(results: Results) -> Reproduction:
             "sizes": {str(size): content for size, content in results.sizes.items()},
         },
         tables=tables,
-        findings=_findings(results),
+        findings=findings(results),
         draw=lambda figure: _draw(results, figure),
     )
 
@@ -108,18 +103,29 @@ def _phase(results: Results, phase: int) -> Table:
     )
 
 
-def _differences(results: Results) -> Table:
-    rows = [["n", *(SHOWN[name] for name in MODELS)]]
-    for size in SIZES:
-        constant, optimum = results.ratios(size, "constant")[0], results.ratios(size, "optimum")[0]
-        row = [str(size)]
-        for name in MODELS:
-            ours = results.ratios(size, name).mean(axis=0)
-            row.append(f"{signed(interval(ours - constant))}; {signed(interval(ours - optimum))}")
-        rows.append(row)
+def _met(results: Results) -> Table:
+    rows = [
+        ["model", "figure", "mean over seeds meets it at", "lies between the seeds' at", "seeds meeting it everywhere"]
+    ]
+    for (name, what), found in matches(results).items():
+        rows.append([SHOWN[name], what, sizes(found.met), sizes(found.between), f"{found.seeds} of {found.of}"])
     return (
-        "Phase I ratio minus the constant's; minus each graph's own optimum's: mean over seeds, paired by graph, with "
-        "95% bootstrap intervals over graphs",
+        f"What is met of the published figures: a Phase I ratio within {RATIO_WITHIN}, iterations within "
+        f"{ITERATIONS_WITHIN:.0%}",
+        rows,
+    )
+
+
+def _differences(results: Results) -> Table:
+    rows = [["n", "minus that of", *(SHOWN[name] for name in MODELS)]]
+    for size in SIZES:
+        for other in ("constant", "optimum"):
+            known = results.ratios(size, other)[0]
+            ours = [results.ratios(size, name).mean(axis=0) for name in MODELS]
+            rows.append([str(size), f"the {other}", *(signed(interval(ratios - known)) for ratios in ours)])
+    return (
+        "Phase I ratio minus the constant's, and minus that of each graph's own optimum: mean over seeds, paired by "
+        "graph, with 95% bootstrap intervals over graphs",
         rows,
     )
 
@@ -133,15 +139,14 @@ def _seeds(results: Results) -> Table:
                 SHOWN[name],
                 f"{before.mean():.3f} ({before.min():.3f}-{before.max():.3f})",
                 f"{after.mean():.3f} ({after.min():.3f}-{after.max():.3f})",
-                f"{np.mean([results.moves(size, name) for size in SIZES]):.2g}",
-                f"{results.explained(name):.1f}",
+                f"{np.mean([results.moves(size, name) for size in SIZES]):.2f}",
+                f"{results.explained(name):z.1f}",
             ]
         )
     return (
-        "The seeds' spread: Phase I ratio over all sizes before and after training, mean (least-most seed); standard "
-        "deviation of the answers "
-        "over graphs relative to that of the optima (0 is a constant); share of the optima's variance that the answers "
-        "explain (median; 1 is every optimum, 0 the best constant)",
+        "The seeds: Phase I ratio over all sizes before and after training, mean (least-most seed); the answers' "
+        "standard deviation over graphs, relative to that of the optima (0 is a constant); the share of the optima's "
+        "variance that the answers explain (median; 1 is every optimum, 0 the best constant)",
         rows,
     )
 
@@ -168,99 +173,6 @@ def _training(results: Results) -> Table:
             ]
         )
     return "Training as published, all seeds of a model side by side", rows
-
-
-def _findings(results: Results) -> list[str]:
-    found = [_judged(results, name) for name in MODELS]
-    found.append(_what_they_are(results))
-    found.append(_how_far(results))
-    ends = [[results.start(size, name)["end"] for size in SIZES] for name in ("qk_lstm", "lstm", "qlstm")]
-    found.append(
-        'The paper\'s "Phase II" ratios are a snapshot after about ten steps: after 300 the QK-LSTM, the LSTM and the '
-        f"QLSTM end at {', '.join(f'{np.mean(end):.3f}' for end in ends)} on average, the optimum being at "
-        f"{np.mean([results.mean(size, 'optimum') for size in SIZES]):.3f}. The ± of the paper's Table III is about "
-        "half of the standard deviation over the graphs whose costs its authors published (0.06 at n = 10 against "
-        f"0.03 for the QK-LSTM); ours is {results.ratios(10, 'qk_lstm').std(axis=1).mean():.2f}. Its row n = 13 "
-        "differs from these published costs by up to 0.014 and by one or two iterations, the other rows do not."
-    )
-    constant = [results.start(size, "constant")["iterations"][0] for size in SIZES]
-    found.append(
-        f"A constant, (beta, gamma) = ({results.constant['point'][0]:.3f}, {results.constant['point'][1]:.3f}), the "
-        "best single point of the training graphs, asks for nothing, has the ratios "
-        f"{_listed([results.mean(size, 'constant') for size in SIZES])} and converges in "
-        f"{', '.join(map(str, constant))} iterations."
-    )
-    if results.beyond:
-        found.append(beyond.judged(results))
-    return found
-
-
-def _judged(results: Results, name: str) -> str:
-    """Return which of a model's published figures our training meets, and where not, what it gives."""
-    ratios = {size: results.ratios(size, name).mean(axis=1) for size in SIZES}
-    counts = {size: np.array(results.start(size, name)["iterations"]) for size in SIZES}
-    parts = [
-        _compared("Phase I ratio", ratios, {size: PHASE_ONE[size][name][0] for size in SIZES}, RATIO_WITHIN, 0.0),
-        _compared("Iterations", counts, {size: ITERATIONS[size][name] for size in SIZES}, 0.0, ITERATIONS_WITHIN),
-    ]
-    return f"**{SHOWN[name]}**. {' '.join(parts)}"
-
-
-def _compared(what: str, ours: Mapping[int, Array], published: Mapping[int, float], within: float, share: float) -> str:
-    """Return where (S,) values of ours are near the published ones: within a distance, or a share of it."""
-
-    def near(value: float, size: int) -> bool:
-        return abs(value - published[size]) <= within + share * published[size]
-
-    met = [size for size in SIZES if near(float(ours[size].mean()), size)]
-    between = [size for size in SIZES if ours[size].min() <= published[size] <= ours[size].max()]
-    count = len(ours[SIZES[0]])
-    seeds = sum(all(near(ours[size][seed], size) for size in SIZES) for seed in range(count))
-    return (
-        f"{what}: the mean over seeds meets the published one at {_sizes(met)}; the published one lies between our "
-        f"seeds' at {_sizes(between)}; {seeds} of {count} seeds meet it at every n."
-    )
-
-
-def _what_they_are(results: Results) -> str:
-    moves = {name: np.mean([results.moves(size, name) for size in SIZES]) for name in MODELS}
-    explains = {name: results.explained(name) for name in MODELS}
-    best = max(explains, key=lambda name: explains[name])
-    return (
-        "Do the answers react to the graph? Their standard deviation over graphs, relative to that of the optima, is "
-        + ", ".join(f"{moves[name]:.2g} ({SHOWN[name]})" for name in MODELS)
-        + ". The published QK-LSTM is a constant, because its circuit undoes its own encoding. Moving is not "
-        f"following: of the optima's variance the answers explain {explains[best]:.1f} at most (median over seeds and "
-        f"n, {SHOWN[best]}), where the best constant explains 0. A change of the normalised costs by 1e-9 changes the "
-        "answers by "
-        + ", ".join(f"{results.amplifies(name):.0e} times that ({SHOWN[name]})" for name in MODELS)
-        + ", the median over graphs: raw costs of tens drive the QFWP's angles round and round, so that its figures "
-        "can be met statistically only."
-    )
-
-
-def _how_far(results: Results) -> str:
-    seconds = sum(max(report["seconds"] for report in reports) for reports in results.published.values())
-    fallen = [
-        SHOWN[name]
-        for name, reports in results.published.items()
-        if any(report["rates"][-1] < report["rates"][0] for report in reports)
-    ]
-    rates = f"fell for {', '.join(fallen)} only" if fallen else "never fell"
-    gained = []
-    for name in MODELS:
-        before, after = results.by_seed(name, trained=False), results.by_seed(name)
-        gained.append(
-            f"{SHOWN[name]} {(after - before).mean():+.3f} (seeds from {after.min():.3f} to {after.max():.3f})"
-        )
-    return (
-        "Where a model ends depends on where it starts: at a learning rate of 6e-6 no weight of a sequence model moved "
-        "by more than "
-        + ", ".join(f"{np.max(results.moved[name]):.2g} ({SHOWN[name]})" for name in MODELS)
-        + f". What training added to the Phase I ratio, on average over seeds: {'; '.join(gained)}. The plateau "
-        "schedule compares negative costs by a relative threshold that lets slightly worse ones pass for better; the "
-        f"rates {rates}. Training took {seconds / 60:.0f} minutes of processes in all."
-    )
 
 
 def _draw(results: Results, figure: Figure) -> None:
@@ -292,13 +204,3 @@ def _draw(results: Results, figure: Figure) -> None:
 
 def _spread(ratios: Array) -> str:
     return f"{ratios.mean():.3f} ± {ratios.std(axis=1).mean():.3f}"
-
-
-def _listed(values: Sequence[float]) -> str:
-    return ", ".join(f"{value:.3f}" for value in values)
-
-
-def _sizes(sizes: Sequence[int]) -> str:
-    if len(sizes) == len(SIZES):
-        return "every n"
-    return "no n" if not sizes else f"n = {', '.join(map(str, sizes))}"

@@ -83,9 +83,37 @@ class Results:
 def signed(values: tuple[float, float, float], digits: int = 3) -> str:
     """Return "mean [low, high]"."""
     mean, low, high = values
-    return f"{mean:+.{digits}f} [{low:+.{digits}f}, {high:+.{digits}f}]"
+    return f"{mean:+z.{digits}f} [{low:+z.{digits}f}, {high:+z.{digits}f}]"
 
 
 def spanned(values: Sequence[int]) -> str:
     """Return "least-most", or the one value there is."""
     return f"{min(values)}-{max(values)}" if min(values) < max(values) else str(min(values))
+
+
+def joined(words: Sequence[str]) -> str:
+    """Return words as a sentence lists them.
+
+    >>> joined(["a", "b", "c"])
+    'a, b and c'
+    """
+    return " and ".join(filter(None, [", ".join(words[:-1]), words[-1]]))
+
+
+def listed(told: Mapping[str, str]) -> str:
+    """Return what is said of each name, once where it is the same.
+
+    >>> listed({"LSTM": "0.1", "QLSTM": "0.2", "QFWP": "0.1"}), listed({"LSTM": "1", "QFWP": "1"})
+    ('0.1 (LSTM, QFWP) and 0.2 (QLSTM)', '1 (all)')
+    """
+    names: dict[str, list[str]] = {}
+    for name, words in told.items():
+        names.setdefault(words, []).append(name)
+    if len(names) == 1:
+        return f"{next(iter(names))} (all)"
+    return joined([f"{words} ({', '.join(own)})" for words, own in names.items()])
+
+
+def plural(count: int, what: str) -> str:
+    """Return "1 seed" or "5 seeds"."""
+    return f"{count} {what}" if count == 1 else f"{count} {what}s"

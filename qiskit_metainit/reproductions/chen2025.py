@@ -33,7 +33,7 @@ class Chen2025:
     graphs: int = 17
     """Test graphs for each size and edge probability; 2 when quick."""
     glasses: int = 40
-    """Test spin glasses of each size; 12 when quick."""
+    """Test spin glasses of each size; 8 when quick."""
     iterations: int = 50
     """Of every optimiser; the models at p = 2 stop after the 10 that they are trained for."""
     shots: int = 1024

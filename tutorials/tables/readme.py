@@ -56,10 +56,10 @@ def sequence_models(content: Mapping[str, Any]) -> str:
         ours, beyond = mean(name), mean(f"beyond {name}")
         printed = np.mean([row[name][0] for row in PHASE_ONE.values()])
         rows.append([shown, f"{printed:.3f}", f"{ours.mean():.3f}", f"{ours.min():.3f} to {ours.max():.3f}"])
-        rows[-1] += [f"{moves(name):.2f}", f"{beyond.mean():.4f}", f"{beyond.mean() - optimum:+.4f}"]
+        rows[-1] += [f"{moves(name):.2f}", f"{beyond.mean():.4f}", f"{beyond.mean() - optimum:+z.4f}"]
         rows[-1].append(f"{moves(f'beyond {name}'):.2f}")
     rows.append(
-        ["constant", "", f"{mean('constant')[0]:.3f}", "", "0.00", "", f"{mean('constant')[0] - optimum:+.4f}", ""]
+        ["constant", "", f"{mean('constant')[0]:.3f}", "", "0.00", "", f"{mean('constant')[0] - optimum:+z.4f}", ""]
     )
     rows.append(["p = 1 optimum of each graph", "", f"{optimum:.3f}", "", "1.00", "", "", ""])
     counts = ", ".join(f"{size['graphs']} of {n} nodes" for n, size in sizes.items())
