@@ -147,15 +147,19 @@ def train(
     model: Annotated[str, typer.Argument(help="A model with weights, such as lstm or sk_correction (metainit list).")],
     output: Annotated[Path, typer.Option(help="Folder for the artifact, its checkpoint and its loss curve.")],
     reps: Annotated[str, typer.Option(help="QAOA layers: 2, 1,2,3 or 1-8.")] = "1",
-    sizes: Annotated[str, typer.Option(help="Numbers of nodes: 7 or 6-9.")] = "6-9",
-    graphs: Annotated[str, typer.Option(help="erdos_renyi, regular, complete, sparse.")] = "erdos_renyi",
-    weights: Annotated[str, typer.Option(help="unit, uniform, exponential, normal.")] = "unit",
+    problem: Annotated[str, typer.Option(help="A problem family (metainit list).")] = "maxcut",
+    sizes: Annotated[str, typer.Option(help="Numbers of qubits: 7 or 6-9.")] = "6-9",
+    graphs: Annotated[str | None, typer.Option(help="Of maxcut: erdos_renyi, regular, complete, sparse, ..")] = None,
+    weights: Annotated[str | None, typer.Option(help="Of maxcut: unit, uniform, exponential, normal, ..")] = None,
+    problem_setting: Annotated[
+        list[str] | None, typer.Option(help="Any setting of the family, KEY=JSON; repeatable.")
+    ] = None,
     loss: Annotated[str, typer.Option(help="final, weighted_sum, observed_improvement, cumulative_improvement.")] = (
         "final"
     ),
     steps: Annotated[int, typer.Option(help="Gradient steps.", min=1)] = 2000,
     batch: Annotated[int, typer.Option(help="Instances a step.", min=1)] = 64,
-    instances: Annotated[int, typer.Option(help="Training instances.", min=1)] = 1008,
+    instances: Annotated[int, typer.Option(help="Training instances of each depth.", min=1)] = 1008,
     learning_rate: Annotated[float, typer.Option(help="Adam's, at the start.")] = 3e-3,
     engine: Annotated[
         str, typer.Option(help="Answers with costs and gradients: statevector, parameter_shift, general_shift, spsa.")
@@ -169,14 +173,16 @@ def train(
     seed: Annotated[int, typer.Option(help="Of the weights, the instances and the noise.")] = 0,
     setting: Annotated[list[str] | None, typer.Option(help="A setting of the model, KEY=JSON; repeatable.")] = None,
 ) -> None:
-    """Meta-train a model on random MaxCut instances; repeat the command to go on after an interruption."""
+    """Meta-train a model on random instances; repeat the command to go on after an interruption."""
     import numpy as np
 
     from qiskit_metainit import card
+    from qiskit_metainit.held_out import make_family
     from qiskit_metainit.jobs import make_engine, train_artifact
-    from qiskit_metainit.problems.maxcut import MaxCut
     from qiskit_metainit.training import Schedule
 
+    kinds = {key: words(value) for key, value in (("graphs", graphs), ("weights", weights)) if value is not None}
+    family = make_family(problem, {**kinds, **settings(problem_setting)}, sizes=numbers(sizes))
     # Another stream than the instances': the same problems and batches come with and without noise.
     answers = make_engine(engine, shots=shots_per_eval, noise=noise, rng=np.random.default_rng([seed, 1]))
 
@@ -188,7 +194,7 @@ def train(
             meta, report = train_artifact(
                 model,
                 settings(setting),
-                MaxCut(sizes=numbers(sizes), graphs=words(graphs), weights=words(weights)),
+                family,
                 reps=numbers(reps),
                 loss=loss,
                 steps=steps,

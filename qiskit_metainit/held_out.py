@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -73,11 +73,11 @@ def graphs_in(folder: Path) -> Instances:
     return Instances(f"{folder.name}: {len(names)} graphs", problems, names, origin)
 
 
-def make_family(name: str, settings: Mapping[str, Any]) -> Family:
+def make_family(name: str, settings: Mapping[str, Any], *, sizes: Sequence[int] = (10, 11, 12)) -> Family:
     """Return a problem family by its name and keyword settings; arguments and errors as in ``drawn``.
 
-    >>> make_family("ising", {"couplings": "signs"}).settings["sizes"]
-    [10, 11, 12]
+    >>> make_family("ising", {"couplings": "signs"}, sizes=[6]).settings["sizes"]
+    [6]
     """
     cls = plugins.load("problems", name)
     taken = list(inspect.signature(cls).parameters)
@@ -86,8 +86,7 @@ def make_family(name: str, settings: Mapping[str, Any]) -> Family:
             f"The problem {name!r} takes the settings {', '.join(taken)}, but {', '.join(unknown)} came. Choose among "
             "them."
         )
-    sizes = {"sizes": [10, 11, 12]} if "sizes" in taken else {}
-    family: Family = cls(**{**sizes, **settings})
+    family: Family = cls(**{**({"sizes": list(sizes)} if "sizes" in taken else {}), **settings})
     return family
 
 

@@ -171,6 +171,18 @@ def test_an_interrupted_training_goes_on_where_it_was(
     assert (folder / "weights.safetensors").read_bytes() == (small / "weights.safetensors").read_bytes()
 
 
+def test_train_on_any_family(metainit: Program, tmp_path: Path) -> None:
+    parts = json.dumps([{"family": "ising", "settings": {"sizes": [4], "fields": "normal"}}, {"family": "labs"}])
+    few = ("--reps", 1, "--steps", 2, "--batch", 2, "--instances", 8, *SMALL, "--setting", "invariants=true")
+    arguments = ("train", "sk_correction", "--output", tmp_path / "all", "--problem", "mixture", *few)
+    code, _, err = metainit(*arguments, "--problem-setting", f"parts={parts}")
+    assert code == 0, err
+    meta = MetaInitializer.load(tmp_path / "all")
+    assert meta.coverage is not None
+    assert (meta.coverage.family, meta.coverage.fields, meta.coverage.order) == ("mixture", True, 4)
+    assert meta.provenance["family"]["parts"][1]["family"] == "labs"
+
+
 def test_train_under_shots_and_the_noise_of_a_device(metainit: Program, tmp_path: Path) -> None:
     folder, size = tmp_path / "noisy", ("--reps", 1, "--sizes", 4, "--steps", 3, "--batch", 2, "--instances", 4)
     arguments = ("train", "sk_correction", "--output", folder, *size, *SMALL, "--engine", "spsa")
@@ -403,6 +415,7 @@ def test_folders_of_the_same_name_are_both_evaluated(small: Path, metainit: Prog
         (("evaluate", "qaoa", "--optimizers", "adam"), "must be one of cobyla, l_bfgs_b, spsa, but 'adam' came"),
         (("evaluate", "qaoa", "--optimizers", "l_bfgs_b", "--shots", "9"), "l_bfgs_b needs exact energies"),
         (("evaluate", "qaoa", "--on", "nowhere"), "nowhere"),
+        (("train", "lstm", "--output", "x", "--problem", "labs", "--graphs", "regular"), "takes the settings sizes"),
         (("evaluate", "qaoa", "--on", ".", "--sizes", "4"), "--on brings its own instances"),
         (("card", "nonsense", "x.json"), "'nonsense' is neither"),
         (("card", "qaoa", "x.json"), "x.json"),
