@@ -784,6 +784,13 @@ def test_signs():
     assert abs(weights.mean()) < 4 / np.sqrt(weights.size)
 
 
+def test_lognormal_weights_have_a_normal_logarithm():
+    logarithms = np.log(weights_of(draw(200, graphs=["complete"], weights=["lognormal"])))
+    assert abs(logarithms.mean()) < 0.03
+    assert abs(logarithms.std() - 1) < 0.03
+    assert abs(np.mean(logarithms**3)) < 0.15
+
+
 def test_bimodal_weights():
     weights = weights_of(draw(100, graphs=["complete"], weights=["bimodal"]))
     assert set(weights) == {1.0, 10.0}
@@ -801,7 +808,7 @@ def test_power_law_weights_have_the_stated_tail():
 everything = {
     "sizes": [6, 7],
     "graphs": [*KINDS, "barabasi_albert", "watts_strogatz", "grid", "heavy_hex"],
-    "weights": [*WEIGHTS, "signs", "power_law", "bimodal"],
+    "weights": [*WEIGHTS, "lognormal", "signs", "power_law", "bimodal"],
     "probability": 0.5,
 }
 

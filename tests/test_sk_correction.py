@@ -33,3 +33,18 @@ def test_a_correction_that_sees_invariants_starts_at_the_formula_and_learns_from
     # However far a problem lies from those trained on, its inputs are cut off, so that the correction stays tame.
     hub = MaxCut.from_graph(nx.star_graph(400)).operator
     assert np.abs(point_of(model, hub, 2)).max() < 20
+
+
+def test_the_correction_fades_where_a_problem_is_unlike_any_of_the_training(rng: np.random.Generator) -> None:
+    model = SkCorrection(width=8, layers=1, invariants=True)
+    problems = [MaxCut(sizes=[6]).sample(rng) for _ in range(60)]
+    model.prepare(lambda count: stack([of_qaoa(problem.operator, 2) for problem in problems[:count]]))
+    nn.init.zeros_(model.network[-1].weight)
+    nn.init.ones_(model.network[-1].bias)  # the same correction, but for how far it is trusted
+    trust = [
+        (point_of(model, operator, 2) - point_of(SkInfinity(), operator, 2)).tolist()
+        for operator in (problems[0].operator, MaxCut(sizes=[40]).sample(rng).operator)
+    ]
+    assert np.allclose(trust[0], 1)
+    assert np.ptp(trust[1]) < 1e-12
+    assert 0 < trust[1][0] < 0.7

@@ -16,7 +16,8 @@ from qiskit_metainit.model import Model, State, needs_qaoa
 from qiskit_metainit.models.sk_infinity import SkInfinity
 
 _SAMPLE = 1024  # tasks that the inputs are centred on
-_FARTHEST = 4.0  # standard deviations an input may lie from there: what is beyond any training is cut off
+_FARTHEST = 4.0  # standard deviations an input may lie from there: what is beyond is cut off
+_RETREAT = 4.0  # how fast the correction fades where inputs lie beyond, as it was never trained there
 
 
 @final
@@ -30,7 +31,8 @@ class SkCorrection(Model):
         width: neurons a layer.
         layers: hidden layers.
         invariants: whether the network also sees ``invariants`` (spectra, walks and strengths of the couplings), all
-            global features centred on the training's, and how far the ends of the schedule are.
+            global features centred on the training's, and how far the ends of the schedule are. The correction fades
+            where a problem is unlike any of the training's.
     """
 
     center: Tensor
@@ -71,12 +73,14 @@ class SkCorrection(Model):
     def begin(self, features: FeatureBatch) -> tuple[Float[Tensor, "B P"], State]:
         """See Model."""
         points, state = self.base.begin(features)
-        context, tokens = features.summary, [features.tokens]
+        context, tokens, trust = features.summary, [features.tokens], torch.ones(len(features), dtype=torch.float64)
         if self.invariants:
-            context = ((_context(features) - self.center) / self.spread).clamp(-_FARTHEST, _FARTHEST)
+            centred = (_context(features) - self.center) / self.spread
+            context = centred.clamp(-_FARTHEST, _FARTHEST)
+            trust = 1 / (1 + _RETREAT * (centred - context).abs().mean(dim=1))
             tokens.append(_ends(features))
         inputs = [context[:, None].expand(-1, points.shape[1], -1), *tokens, points[..., None]]
-        correction = self.network(torch.cat(inputs, dim=2))[..., 0]
+        correction = trust[:, None] * self.network(torch.cat(inputs, dim=2))[..., 0]
         return points + torch.where(features.mask, correction, 0.0), state
 
 

@@ -134,6 +134,7 @@ _WEIGHTS: dict[str, Callable[[np.random.Generator, int], Any]] = {
     "uniform": lambda rng, count: rng.random(count),
     "exponential": lambda rng, count: rng.standard_exponential(count),
     "normal": lambda rng, count: rng.standard_normal(count),
+    "lognormal": lambda rng, count: rng.lognormal(size=count),
     "signs": lambda rng, count: 2.0 * rng.integers(2, size=count) - 1.0,
     "power_law": lambda rng, count: 1.0 + rng.pareto(2.0, count),  # numpy's starts at 0: Lomax
     "bimodal": lambda rng, count: np.where(rng.integers(2, size=count), 10.0, 1.0),

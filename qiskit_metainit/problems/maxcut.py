@@ -49,8 +49,8 @@ class MaxCut:
     be: one graph a size), and "heavy_hex" (a connected piece of the lattice of IBM's devices, taken breadth first from
     a random node of rustworkx's ``heavy_hex_graph``; its cells have 10 or 12 nodes, so smaller pieces are trees)."""
     weights: Sequence[str] = ("unit",)
-    """Kinds of edge weight, drawn uniformly: "unit", "uniform" in (0, 1), "exponential" of mean 1, and "normal" of
-    mean 0 and variance 1.
+    """Kinds of edge weight, drawn uniformly: "unit", "uniform" in (0, 1), "exponential" of mean 1, "normal" of mean 0
+    and variance 1, and "lognormal" (its logarithm normal of mean 0 and variance 1).
 
     Meant for testing a model out of its training family: the "signs" +1 and -1 alike, "power_law" (Pareto: above w
     with probability w^-2, w >= 1, so of mean 2 and infinite variance), and "bimodal" (1 or 10 alike)."""
