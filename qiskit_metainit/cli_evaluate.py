@@ -27,7 +27,9 @@ def evaluate(
     sizes: Annotated[str | None, typer.Option(help="Numbers of qubits of the held-out instances; 10-12.")] = None,
     graphs: Annotated[str | None, typer.Option(help="Of maxcut: erdos_renyi, regular, complete, sparse, ..")] = None,
     weights: Annotated[str | None, typer.Option(help="Of maxcut: unit, uniform, exponential, normal, ..")] = None,
-    setting: Annotated[list[str] | None, typer.Option(help="Any setting of the family, KEY=JSON; repeatable.")] = None,
+    problem_setting: Annotated[
+        list[str] | None, typer.Option(help="Any setting of the family, KEY=JSON; repeatable.")
+    ] = None,
     on: Annotated[Path | None, typer.Option(help="Compare on every graph file of this folder instead.")] = None,
     instances: Annotated[int, typer.Option(help="Held-out instances.", min=2)] = 40,
     random_starts: Annotated[int, typer.Option(help="Random starts an instance.", min=1)] = 20,
@@ -51,7 +53,7 @@ def evaluate(
     from qiskit_metainit.evaluation import compare
 
     given = {"sizes": numbers(sizes) if sizes else [], "graphs": words(graphs or ""), "weights": words(weights or "")}
-    chosen = {**{key: value for key, value in given.items() if value}, **settings(setting)}
+    chosen = {**{key: value for key, value in given.items() if value}, **settings(problem_setting)}
     if on is not None and (chosen or problem != "maxcut"):
         raise typer.BadParameter("--on brings its own instances: leave --problem and its settings out")
     protocols = {

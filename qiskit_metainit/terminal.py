@@ -121,5 +121,5 @@ def _setting(text: str) -> tuple[str, Any]:
     try:
         return key, json.loads(value)
     except json.JSONDecodeError:
-        hint = f"--setting needs KEY=JSON such as hidden=32, but {text!r} came"
+        hint = f"A setting needs KEY=JSON such as hidden=32, but {text!r} came"
         raise typer.BadParameter(hint if equals else hint + " without '='") from None

@@ -252,7 +252,7 @@ def test_the_verdict_says_what_noise_the_start_was_learned_under(
         (("sk_correction", "--graphs", "small_world"), "graphs must be one of erdos_renyi"),
         (("sk_correction", "--weights", "heavy"), "weights must be one of unit"),
         (("sk_correction", "--loss", "regret"), "loss must be one of final"),
-        (("sk_correction", "--setting", "width"), "--setting needs KEY=JSON such as hidden=32, but 'width' came"),
+        (("sk_correction", "--setting", "width"), "A setting needs KEY=JSON such as hidden=32, but 'width' came"),
         (("sk_correction", "--setting", "depth=3"), "does not take these settings"),
         (("lstm", "--reps", "3"), "cannot be trained at reps=3"),
         (("sk_correction", "--steps", "0"), "Invalid value for '--steps'"),
@@ -349,7 +349,7 @@ def test_several_depths_are_a_table_each_in_one_file(small: Path, metainit: Prog
 
 def test_any_family_is_evaluated_with_its_settings(metainit: Program, tmp_path: Path) -> None:
     stored = tmp_path / "stored.json"
-    arguments = ("--problem", "ising", "--sizes", 4, "--setting", 'couplings="signs"', "--points-only", *TINY)
+    arguments = ("--problem", "ising", "--sizes", 4, "--problem-setting", 'couplings="signs"', "--points-only", *TINY)
     code, out, err = metainit("evaluate", "sk_infinity", *arguments, "--json", stored)
     assert code == 0, err
     content = json.loads(stored.read_text())
@@ -410,8 +410,8 @@ def test_folders_of_the_same_name_are_both_evaluated(small: Path, metainit: Prog
         (("evaluate", "qaoa", "--reps", "0"), "reps must be a positive integer"),
         (("evaluate", "qaoa", "--reps", "30-31"), "'qaoa' does not cover these instances: it was trained"),
         (("evaluate", "qaoa", "--problem", "travel"), "no plugin 'travel' among the problems: choose one of"),
-        (("evaluate", "qaoa", "--problem", "ising", "--setting", "hue=3"), "takes the settings sizes, couplings"),
-        (("evaluate", "qaoa", "--problem", "ising", "--setting", "couplings=signs"), "--setting needs KEY=JSON"),
+        (("evaluate", "qaoa", "--problem", "ising", "--problem-setting", "hue=3"), "takes the settings sizes, couplings"),
+        (("evaluate", "qaoa", "--problem", "ising", "--problem-setting", "couplings=signs"), "A setting needs KEY=JSON"),
         (("evaluate", "qaoa", "--optimizers", "adam"), "must be one of cobyla, l_bfgs_b, spsa, but 'adam' came"),
         (("evaluate", "qaoa", "--optimizers", "l_bfgs_b", "--shots", "9"), "l_bfgs_b needs exact energies"),
         (("evaluate", "qaoa", "--on", "nowhere"), "nowhere"),
