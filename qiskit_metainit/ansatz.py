@@ -60,6 +60,13 @@ def per_layer(reps: Sequence[int], schedule: Callable[[int], Tensor]) -> Tensor:
     return points
 
 
+def scale_gammas(points: Tensor, reps: Sequence[int], factors: Tensor) -> None:
+    """Multiply the gammas of (B, P) points in place, row b being of ``reps[b]`` layers, by (B,) factors."""
+    for row, depth in enumerate(reps):
+        _, gammas = split_point(points[row, : 2 * depth])
+        gammas *= factors[row]
+
+
 def from_literature(betas: Tensor, gammas_c: Tensor) -> Tensor:
     """Return points (..., 2p) from angles tabulated for maximised ``C = sum w/2 (1 - ZZ)`` at the same rms(w)."""
     return join(betas, -gammas_c)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, Protocol, TypeVar, runtime_checkable
 
 import numpy as np
@@ -125,7 +126,7 @@ class PauliTerms:
         term = np.repeat(np.cumsum(kept) - 1, order)[places]
         return cls(coefficients.real[kept], term, qubits[places], letters[places], int(operator.num_qubits))
 
-    @property
+    @cached_property
     def order(self) -> NDArray[np.int64]:
         """(K,) qubits a term."""
         return np.bincount(self.term, minlength=self.coefficients.size)

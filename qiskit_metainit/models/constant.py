@@ -12,7 +12,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from qiskit_metainit.ansatz import per_layer, split_point
+from qiskit_metainit.ansatz import per_layer, scale_gammas
 from qiskit_metainit.features import FeatureBatch, Features
 from qiskit_metainit.model import Model, State, needs_qaoa
 
@@ -53,11 +53,10 @@ class Constant(Model):
         """See Model."""
         if self.point is not None:
             return torch.tensor(self.point, dtype=torch.float64).repeat(len(features), 1), None
-        points = per_layer([item.reps for item in features.items], lambda reps: _table()[reps])
+        depths = [item.reps for item in features.items]
+        points = per_layer(depths, lambda reps: _table()[reps])
         if self.rescaled:
-            for row, item in enumerate(features.items):
-                _, gammas = split_point(points[row, : item.num_parameters])
-                gammas *= features.named("degree_angle")[row] / _content()["degree_angle"]
+            scale_gammas(points, depths, features.named("degree_angle") / _content()["degree_angle"])
         return points, None
 
 

@@ -11,7 +11,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from qiskit_metainit.ansatz import from_literature, split_point, stretch
+from qiskit_metainit.ansatz import from_literature, scale_gammas, stretch
 from qiskit_metainit.features import FeatureBatch, Features, degree_angle
 from qiskit_metainit.model import Model, State, needs_qaoa
 
@@ -33,14 +33,12 @@ class FixedAngles(Model):
 
     def begin(self, features: FeatureBatch) -> tuple[Float[Tensor, "B P"], State]:
         """See Model."""
-        points = torch.zeros_like(features.unit)
-        degrees = 1.0 / features.named("inverse_degree")
-        for row, item in enumerate(features.items):
-            nearest = _nearest(float(degrees[row]))
-            own = points[row, : item.num_parameters]
-            own += _schedule(nearest, item.reps)
-            _, gammas = split_point(own)
-            gammas *= features.named("degree_angle")[row] / degree_angle(float(nearest))
+        points, depths = torch.zeros_like(features.unit), [item.reps for item in features.items]
+        nearest = [_nearest(float(degree)) for degree in 1.0 / features.named("inverse_degree")]
+        for row, (degree, reps) in enumerate(zip(nearest, depths, strict=True)):
+            points[row, : 2 * reps] = _schedule(degree, reps)
+        tabulated = torch.tensor([degree_angle(float(degree)) for degree in nearest], dtype=torch.float64)
+        scale_gammas(points, depths, features.named("degree_angle") / tabulated)
         return points, None
 
 

@@ -10,7 +10,7 @@ from typing import final
 from jaxtyping import Float
 from torch import Tensor
 
-from qiskit_metainit.ansatz import from_literature, per_layer, split_point, stretch
+from qiskit_metainit.ansatz import from_literature, per_layer, scale_gammas, stretch
 from qiskit_metainit.features import FeatureBatch, Features
 from qiskit_metainit.model import Model, State, needs_qaoa
 
@@ -44,12 +44,11 @@ class SkInfinity(Model):
 
     def begin(self, features: FeatureBatch) -> tuple[Float[Tensor, "B P"], State]:
         """See Model."""
-        points = per_layer([item.reps for item in features.items], _schedule)
-        for row, item in enumerate(features.items):
-            _, gammas = split_point(points[row, : item.num_parameters])
-            gammas *= 2.0 * features.named("degree_angle")[row]
-            if self.scale == "mean":
-                gammas /= features.named("weight_mean")[row]
+        depths = [item.reps for item in features.items]
+        points = per_layer(depths, _schedule)
+        scale_gammas(points, depths, 2.0 * features.named("degree_angle"))
+        if self.scale == "mean":
+            scale_gammas(points, depths, 1.0 / features.named("weight_mean"))
         return points, None
 
 
