@@ -8,7 +8,7 @@ F features a parameter, G global ones, Q qubits; a Hamiltonian has K non-identit
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -24,6 +24,7 @@ from qiskit_metainit.ansatz import check_reps, natural_unit
 from qiskit_metainit.invariants import invariants, sampled_rows
 from qiskit_metainit.problem import PauliTerms
 from qiskit_metainit.rotations import Rotation, split
+from qiskit_metainit.term_graph import TermGraph, term_graph
 
 SCHEMA = 1
 """Version of the numbers below; artifacts record it."""
@@ -85,6 +86,11 @@ class Terms:
         found = invariants(self.weights.numpy(), self.term.numpy(), self.qubit.numpy(), self.num_qubits)
         return torch.as_tensor(found)
 
+    @cached_property
+    def graph(self) -> TermGraph:
+        """See ``term_graph``."""
+        return term_graph(self.weights.numpy(), self.term.numpy(), self.qubit.numpy())
+
 
 @dataclass(frozen=True, eq=False)
 class Features:
@@ -120,6 +126,18 @@ class Features:
     def invariants(self) -> Float[Tensor, " I"]:
         """Further global features, named by ``INVARIANTS``; computed when first asked for."""
         return self.terms.invariants
+
+    def with_reps(self, reps: int) -> Features:
+        """Return the features of the same Hamiltonian's QAOA task of another depth.
+
+        Raises:
+            ValueError: if this is no QAOA task, or reps is not a positive integer.
+        """
+        if self.ansatz != "qaoa":
+            raise ValueError("Only a QAOA task has other depths, but these are the features of another circuit.")
+        reps = check_reps(reps)
+        unit = torch.cat([torch.ones(reps, dtype=torch.float64), self.unit[-1:].expand(reps)])  # betas, gammas
+        return replace(self, reps=reps, tokens=torch.as_tensor(_schedule(reps)), unit=unit)
 
 
 @dataclass(frozen=True, eq=False)
@@ -171,6 +189,11 @@ def of_qaoa(operator: SparsePauliOp | SparseObservable, reps: int) -> Features:
     """
     reps = check_reps(reps)
     terms = PauliTerms.of(operator)
+    return _features("qaoa", terms, reps, _schedule(reps), natural_unit(terms.coefficients, reps))
+
+
+def _schedule(reps: int) -> NDArray[np.float64]:
+    """Return the tokens of a QAOA circuit."""
     stage = (np.arange(reps) + 0.5) / reps
     tokens = np.zeros((2 * reps, len(TOKENS)))
     tokens[:reps, TOKENS.index("mixer")] = 1.0
@@ -178,7 +201,7 @@ def of_qaoa(operator: SparsePauliOp | SparseObservable, reps: int) -> Features:
     tokens[:, TOKENS.index("stage")] = np.tile(stage, 2)
     tokens[:, TOKENS.index("inverse_depth")] = 1.0 / reps
     tokens[:, TOKENS.index("log_depth")] = np.log(reps)
-    return _features("qaoa", terms, reps, tokens, natural_unit(terms.coefficients, reps))
+    return tokens
 
 
 def of_circuit(circuit: QuantumCircuit, operator: SparsePauliOp) -> Features:

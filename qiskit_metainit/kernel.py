@@ -10,9 +10,9 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Hashable, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from functools import lru_cache
-from typing import Self
+from typing import Any, Self
 
 import torch
 from torch import Tensor
@@ -90,6 +90,12 @@ class Kernel(ABC):
                 same = len(set(key)) == 1  # one task, many points
                 known[key] = column[0].expand(len(column), *column[0].shape[1:]) if same else torch.cat(column)
         return cls(**{n: known[tuple(map(id, c))] if isinstance(c[0], Tensor) else c[0] for n, c in columns.items()})
+
+    def renumbered(self, places: Sequence[int]) -> Self:
+        """Return this op driven by parameter ``places[j]`` wherever it was by j; tensors are shared."""
+        known = getattr(self, "parameters", ())
+        new: Any = {"parameters": tuple(places[parameter] for parameter in known)}
+        return replace(self, **new) if known else self
 
     @property
     def kept(self) -> int:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
@@ -15,18 +14,24 @@ from qiskit_metainit.features import Features
 from qiskit_metainit.problem import as_pauli_sum, offset
 
 
-@dataclass(frozen=True, eq=False)
 class Task:
-    """One cost landscape: entry i of a point binds ``circuit.parameters[i]``."""
+    """One cost landscape: entry i of a point binds ``circuit.parameters[i]``.
 
-    circuit: QuantumCircuit
-    """The parameterised circuit that runs, laid out on a device or not."""
-    hamiltonian: SparsePauliOp
-    """The Hamiltonian on the circuit's qubits."""
-    features: Features
-    """Computed from the logical problem, so a layout does not change them."""
-    scale: float
-    """Sum of the absolute non-identity Pauli coefficients, in the Hamiltonian's units."""
+    Args:
+        circuit: the parameterised circuit that runs, laid out on a device or not; None for the Hamiltonian's standard
+            QAOA circuit, which is built when it is first asked for.
+        hamiltonian: on the circuit's qubits.
+        features: computed from the logical problem, so a layout does not change them.
+        scale: sum of the absolute non-identity Pauli coefficients, in the Hamiltonian's units.
+    """
+
+    def __init__(
+        self, circuit: QuantumCircuit | None, hamiltonian: SparsePauliOp, features: Features, scale: float
+    ) -> None:
+        self._given = circuit
+        self.hamiltonian = hamiltonian
+        self.features = features
+        self.scale = scale
 
     @classmethod
     def qaoa(cls, operator: SparsePauliOp | SparseObservable, *, reps: int) -> Task:
@@ -39,7 +44,7 @@ class Task:
         4
         """
         hamiltonian = as_pauli_sum(operator)
-        return cls(qaoa(hamiltonian, reps), hamiltonian, features.of_qaoa(hamiltonian, reps), scale_of(hamiltonian))
+        return cls(None, hamiltonian, features.of_qaoa(hamiltonian, reps), scale_of(hamiltonian))
 
     @classmethod
     def from_circuit(cls, circuit: QuantumCircuit, operator: SparsePauliOp | SparseObservable) -> Task:
@@ -69,6 +74,28 @@ class Task:
         known = features.of_circuit(circuit, logical) if reps is None else features.of_qaoa(logical, reps)
         return cls(circuit, hamiltonian, known, scale_of(logical))
 
+    @property
+    def standard(self) -> bool:
+        """Whether this is known to be the Hamiltonian's standard QAOA circuit, of ``features.reps`` layers."""
+        return self._given is None
+
+    @cached_property
+    def circuit(self) -> QuantumCircuit:
+        """The parameterised circuit that runs."""
+        return qaoa(self.hamiltonian, self.features.reps) if self._given is None else self._given
+
+    def with_reps(self, reps: int) -> Task:
+        """Return the landscape of the same Hamiltonian's standard QAOA circuit of another depth.
+
+        What the two share is not computed again.
+
+        Raises:
+            ValueError: if this is no standard QAOA circuit, or reps is not a positive integer.
+        """
+        if not self.standard:
+            raise ValueError("Only a standard QAOA circuit has other depths, but this one was given. Use Task.qaoa.")
+        return Task(None, self.hamiltonian, self.features.with_reps(reps), self.scale)
+
     def transpiled(self, circuit: QuantumCircuit) -> Task:
         """Return this landscape on a transpiled version of its circuit; features and scale stay the logical ones.
 
@@ -90,7 +117,7 @@ class Task:
     @cached_property
     def num_parameters(self) -> int:
         """P of this task."""
-        return int(self.circuit.num_parameters)
+        return int(self.circuit.num_parameters) if self._given is not None else self.features.num_parameters
 
 
 def scale_of(operator: SparsePauliOp) -> float:

@@ -99,8 +99,8 @@ class Schedule:
     clip: float = 1.0
     """Largest norm of a gradient step's gradient."""
     instances: int = 1008
-    """Problems drawn from the family at the start for each depth (Lin et al. 2025 take as many in all); batches are
-    drawn from them."""
+    """Problems drawn from the family at the start (as many as in Lin et al. 2025), for every depth; batches are drawn
+    from them."""
     checkpoint_every: int = 200
     """Steps between checkpoints; slow steps are saved every half minute in any case."""
 
@@ -160,7 +160,7 @@ def train(
     }
     fingerprint = json.dumps(plan)
     start, before = time.perf_counter(), engine.budget.copy()
-    pool = _Pool([family.sample(rng) for _ in range(schedule.instances * len(reps))], reps)
+    pool = _Pool([family.sample(rng) for _ in range(schedule.instances)], reps)
     model.prepare(pool.sample)
     optimizer = torch.optim.Adam(model.parameters(), lr=schedule.learning_rate)
     history = _History([rng, *generators(engine)])
@@ -239,40 +239,38 @@ class _History:
 
 
 class _Pool:
-    """The instances of a training by depth and size, and their landscapes, built when first drawn."""
+    """The instances of a training by size, and their landscapes, built when first drawn; every depth uses them all."""
 
     def __init__(self, problems: Sequence[Problem], reps: Sequence[int]) -> None:
         self._problems, self._reps = problems, reps
-        self._sizes = sorted({problem.num_qubits for problem in problems}, key=[p.num_qubits for p in problems].index)
-        self._groups: dict[int, list[list[int]]] = {}
-        for size in self._sizes:
-            places = [place for place, problem in enumerate(problems) if problem.num_qubits == size]
-            depths = [[place for place in places if place % len(reps) == depth] for depth in range(len(reps))]
-            self._groups[size] = [group for group in depths if group]
-        counts = np.array([sum(map(len, self._groups[size])) for size in self._sizes])
-        self._shares = counts / len(problems)
-        self._tasks: dict[int, Task] = {}
-        self.qubits = (min(self._sizes), max(self._sizes))
+        sizes = [problem.num_qubits for problem in problems]
+        self._groups = {size: np.flatnonzero(np.array(sizes) == size) for size in dict.fromkeys(sizes)}
+        self._tasks: dict[tuple[int, int], Task] = {}
+        self.qubits = (min(sizes), max(sizes))
         operators = [problem.operator for problem in problems]
         orders = [(operator.paulis.x | operator.paulis.z).sum(axis=1) for operator in operators]
         self.orders: set[int] = set(np.concatenate(orders).tolist()) - {0}
 
     def sample(self, count: int) -> FeatureBatch:
-        """Return the features of up to so many instances, without building their landscapes."""
-        known = self._problems[:count]
-        return stack([of_qaoa(p.operator, self._reps[place % len(self._reps)]) for place, p in enumerate(known)])
+        """Return the features of up to so many instances, at one depth after another."""
+        places = range(min(count, len(self._problems)))
+        return stack([self._task(place, self._reps[place % len(self._reps)]).features for place in places])
 
     def draw(self, batch: int, rng: np.random.Generator) -> list[Task]:
         """Return instances of one size and one depth."""
-        groups = self._groups[self._sizes[int(rng.choice(len(self._sizes), p=self._shares))]]
-        group = groups[int(rng.integers(len(groups)))]
-        return [self._task(group[i]) for i in rng.integers(len(group), size=batch)]
+        shares = [len(group) / len(self._problems) for group in self._groups.values()]
+        group = list(self._groups.values())[int(rng.choice(len(shares), p=shares))]
+        reps = self._reps[int(rng.integers(len(self._reps)))]
+        return [self._task(int(group[i]), reps) for i in rng.integers(len(group), size=batch)]
 
-    def _task(self, place: int) -> Task:
-        if place not in self._tasks:
-            reps = self._reps[place % len(self._reps)]
-            self._tasks[place] = Task.qaoa(self._problems[place].operator, reps=reps)
-        return self._tasks[place]
+    def _task(self, place: int, reps: int) -> Task:
+        first = self._tasks.get((place, self._reps[0]))
+        if first is None:
+            operator = self._problems[place].operator
+            first = self._tasks[place, self._reps[0]] = Task.qaoa(operator, reps=self._reps[0])
+        if (place, reps) not in self._tasks:
+            self._tasks[place, reps] = first.with_reps(reps)
+        return self._tasks[place, reps]
 
 
 def _named(loss: MetaLoss | str) -> MetaLoss:

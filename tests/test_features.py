@@ -424,3 +424,17 @@ def test_bad_operators_are_refused():
         of_qaoa(SparsePauliOp("II"), 1)
     with pytest.raises(ValueError, match="Hermitian"):
         of_circuit(qaoa_ansatz(SparsePauliOp("ZZ"), reps=1), SparsePauliOp("ZZ", 1j))
+
+
+def test_another_depth_shares_the_graph_and_has_its_own_tokens():
+    operator = SparsePauliOp(["ZZI", "IZZ", "ZII"], [0.3, -1.1, 0.7])
+    item, fresh = of_qaoa(operator, 3), of_qaoa(operator, 5)
+    other = item.with_reps(5)
+    assert other.terms is item.terms
+    assert (other.reps, other.num_parameters) == (5, 10)
+    for name in ("summary", "tokens", "unit"):
+        assert torch.equal(getattr(other, name), getattr(fresh, name))
+    with pytest.raises(ValueError, match="positive integer"):
+        item.with_reps(0)
+    with pytest.raises(ValueError, match="Only a QAOA task has other depths"):
+        of_circuit(efficient_su2(2, reps=0), SparsePauliOp("ZZ")).with_reps(2)

@@ -20,6 +20,7 @@ from qiskit_metainit.models.analytic_p1 import AnalyticP1
 from qiskit_metainit.models.constant import Constant
 from qiskit_metainit.models.degree_rule import DegreeRule
 from qiskit_metainit.models.fixed_angles import FixedAngles
+from qiskit_metainit.models.graph_correction import GraphCorrection
 from qiskit_metainit.models.linear_ramp import LinearRamp
 from qiskit_metainit.models.linear_ramp_scan import LinearRampScan
 from qiskit_metainit.models.lstm import Lstm
@@ -34,7 +35,7 @@ from qiskit_metainit.models.tqa_scan import TqaScan
 from qiskit_metainit.rollout import rollout
 
 FORMULAS = [AnalyticP1, Constant, DegreeRule, FixedAngles, LinearRamp, RandomPoint, SkInfinity, Tqa]
-QAOA_ONLY = [FixedAngles, LinearRamp, LinearRampScan, SkCorrection, SkInfinity, Tqa, TqaScan]
+QAOA_ONLY = [FixedAngles, GraphCorrection, LinearRamp, LinearRampScan, SkCorrection, SkInfinity, Tqa, TqaScan]
 
 PRISM = nx.circular_ladder_graph(3)  # 3-regular, 6 nodes, with triangles
 
@@ -463,6 +464,7 @@ SETTINGS = [
     (Constant, {"point": [0.1, 0.2, 0.3, 0.4], "rescaled": False}),
     (DegreeRule, {}),
     (FixedAngles, {}),
+    (GraphCorrection, {"width": 16, "layers": 2, "channels": 3, "rounds": 1}),
     (LinearRamp, {"beta": 0.5, "gamma": 0.9}),
     (LinearRampScan, {"betas": [0.2, 0.3], "gammas": [0.5]}),
     (Lstm, {"num_parameters": 4, "queries": 3, "hidden": None, **SEQUENCE}),
@@ -471,7 +473,7 @@ SETTINGS = [
     (QkLstm, {"num_parameters": 4, "queries": 2, "hidden": 3, "qubits": 2, "layers": 1, "references": 3, **SEQUENCE}),
     (Qlstm, {"num_parameters": 4, "queries": 2, "cell": "lin", "hidden": 3, "qubits": 2, "layers": 1, **SEQUENCE}),
     (RandomPoint, {"seed": 11}),
-    (SkCorrection, {"width": 16, "layers": 2, "invariants": True}),
+    (SkCorrection, {"width": 16, "layers": 2}),
     (SkInfinity, {"scale": "mean"}),
     (Tqa, {"dt": 0.6}),
     (TqaScan, {"steps": 3, "least": 0.1, "most": 0.9}),

@@ -23,8 +23,13 @@ from qiskit.circuit.library import (
 from qiskit.quantum_info import SparsePauliOp, random_unitary
 
 from qiskit_metainit import engine as contract
+from qiskit_metainit.compiler import Plan
 from qiskit_metainit.engines import statevector
 from qiskit_metainit.engines.statevector import Statevector
+from qiskit_metainit.problems.ising import Ising
+from qiskit_metainit.problems.maxcut import MaxCut
+from qiskit_metainit.problems.p_spin import PSpin
+from qiskit_metainit.problems.qubo import Qubo
 from qiskit_metainit.task import Task
 
 
@@ -324,7 +329,7 @@ def test_tasks_that_are_gone_leave_the_cache(rng):
     engine.expectation([other], torch.zeros(1, 2))
     del task
     gc.collect()
-    assert list(engine._compiled) == [other]
+    assert list(engine._compiled) == [other.features.terms]
 
 
 # precision, devices, autograd
@@ -456,11 +461,11 @@ def test_what_is_kept_from_earlier_calls_makes_room(rng):
     task, other = (Task.qaoa(graph_operator(rng, 9), reps=1) for _ in range(2))
     engine = Statevector()
     engine.expectation([task], torch.zeros(1, 2))
-    kept = engine._compiled[task].bytes
+    kept = engine._compiled[task.features.terms].bytes
     engine.memory = kept
     engine._available = lambda: kept - sum(batch.bytes for batch in engine._compiled.values())
     assert engine.expectation([other], torch.zeros(1, 2)).shape == (1,)
-    assert list(engine._compiled) == [other]
+    assert list(engine._compiled) == [other.features.terms]
 
 
 def test_a_program_that_turns_out_too_large_is_refused(rng):
@@ -581,3 +586,44 @@ def test_circuits_that_are_not_affine_are_refused():
     task = Task(circuit, SparsePauliOp("ZZ"), Task.qaoa(SparsePauliOp("ZZ"), reps=1).features, 1.0)
     with pytest.raises(ValueError, match="affine"):
         Statevector().expectation([task], torch.zeros(1, 2))
+
+
+@pytest.mark.parametrize("reps", [1, 2, 5])
+def test_a_repeated_layer_is_the_whole_circuit(reps: int, rng: np.random.Generator) -> None:
+    families = MaxCut(sizes=[6]), Ising(sizes=[5], fields="normal"), PSpin(sizes=[6]), Qubo(sizes=[5])
+    operators = [family.sample(rng).operator for family in families]
+    operators += [SparsePauliOp(["ZII", "IZI", "IIZ"], [1, 0.5, 2]), SparsePauliOp(["ZZII", "IIZZ", "IIII"], [1, 2, 3])]
+    operators += [SparsePauliOp("Z"), SparsePauliOp(["XX", "ZI"], [0.3, 1.0]), SparsePauliOp(["ZZZ", "IIZ"])]
+    for operator in operators:
+        layered = Task.qaoa(operator, reps=3).with_reps(reps)
+        whole = Task(layered.circuit, layered.hamiltonian, layered.features, layered.scale)
+        assert layered.standard
+        assert not whole.standard
+        found = []
+        for task in (layered, whole):
+            point = torch.as_tensor(np.random.default_rng(7).normal(size=(1, 2 * reps))).requires_grad_()
+            value = Statevector().expectation([task], point)
+            (slope,) = torch.autograd.grad(value.sum(), point)
+            found.append(torch.cat([value.detach(), slope[0]]))
+        torch.testing.assert_close(found[0], found[1], rtol=1e-10, atol=1e-10)
+
+
+def test_all_depths_of_a_problem_are_compiled_once_and_forgotten_with_it(
+    rng: np.random.Generator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    compiled: list[int] = []
+    of = Plan.of
+    monkeypatch.setattr(Plan, "of", lambda *arguments: compiled.append(1) or of(*arguments))
+    engine = Statevector()
+    task = Task.qaoa(MaxCut(sizes=[5]).sample(rng).operator, reps=1)
+    depths = [task.with_reps(reps) for reps in (4, 1, 2)]
+    points = torch.as_tensor(rng.normal(size=(3, 8)))
+    together = engine.expectation(depths, points)
+    assert len(compiled) == 1
+    for row, depth in enumerate(depths):
+        alone = engine.expectation([depth], points[row : row + 1, : 2 * depth.features.reps])
+        assert together[row].item() == pytest.approx(alone.item(), abs=1e-12)
+    del task, depths, depth
+    engine.expectation([Task.qaoa(SparsePauliOp("ZZ"), reps=1)], torch.zeros(1, 2, dtype=torch.float64))
+    gc.collect()
+    assert len(engine._compiled) <= 1

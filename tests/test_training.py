@@ -19,6 +19,7 @@ from qiskit_metainit.engines.parameter_shift import ParameterShift
 from qiskit_metainit.engines.sampling import Sampling
 from qiskit_metainit.engines.statevector import Statevector
 from qiskit_metainit.model import Model
+from qiskit_metainit.models.graph_correction import GraphCorrection
 from qiskit_metainit.models.lstm import Lstm
 from qiskit_metainit.models.sk_correction import SkCorrection
 from qiskit_metainit.models.sk_infinity import SkInfinity
@@ -374,25 +375,30 @@ def test_the_learning_rate_falls_along_half_a_cosine_to_a_hundredth(monkeypatch:
     np.testing.assert_allclose(rates, expected, rtol=1e-12)
 
 
-def test_every_depth_has_instances_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
-    built: list[tuple[int, int]] = []
-    original = Task.qaoa
+def test_every_depth_uses_all_instances_and_what_they_share_is_built_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    built: list[int] = []
+    drawn: list[Task] = []
+    original, draw = Task.qaoa, training._Pool.draw
 
     def counted(operator: Any, *, reps: int) -> Task:
-        built.append((id(operator), reps))
+        built.append(id(operator))
         return original(operator, reps=reps)
 
+    def noted(self: training._Pool, *arguments: Any) -> list[Task]:
+        drawn.extend(tasks := draw(self, *arguments))
+        return tasks
+
     monkeypatch.setattr(Task, "qaoa", counted)
+    monkeypatch.setattr(training._Pool, "draw", noted)
     run(correction(), schedule=Schedule(instances=3), steps=60)
-    assert len(built) == len(set(built)) == 6  # three a depth, each landscape built once
-    assert [reps for _, reps in built].count(1) == 3
-    assert len({operator for operator, _ in built}) == 6
+    assert len(built) == len(set(built)) == 3
+    assert len({(id(task.features.terms), task.features.reps) for task in drawn}) == len(set(drawn)) == 6
 
 
 def test_a_model_is_shown_its_tasks_before_the_first_step() -> None:
-    model = seeded(SkCorrection, width=8, layers=1, invariants=True)
+    model = seeded(GraphCorrection, width=8, layers=1, channels=2)
     run(model, steps=1)
-    assert isinstance(model, SkCorrection)
+    assert isinstance(model, GraphCorrection)
     assert model.center.abs().max() > 0.1
     assert (model.spread < 1).any()
     sample = training._Pool([FAMILY.sample(np.random.default_rng(0)) for _ in range(4)], [1, 2]).sample(3)

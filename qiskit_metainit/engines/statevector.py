@@ -17,6 +17,7 @@ from torch import Tensor
 from qiskit_metainit.budget import Budget
 from qiskit_metainit.compiler import Plan
 from qiskit_metainit.engine import attach_gradient, check_points
+from qiskit_metainit.features import Terms
 from qiskit_metainit.kernel import Kernel, Prepared, Workspace, real_dot
 from qiskit_metainit.kernels import Known, Observe, kernel, observe
 from qiskit_metainit.program import Program
@@ -63,7 +64,7 @@ class Statevector:
         self.device = device
         self.memory = memory
         self.budget = Budget()
-        self._compiled: WeakKeyDictionary[Task, _Batch] = WeakKeyDictionary()
+        self._compiled: WeakKeyDictionary[Task | Terms, _Batch] = WeakKeyDictionary()
         self._work = Workspace()
         self._lock = threading.RLock()
         self._last: tuple[tuple[Task, ...], list[tuple[_Rows, _Batch]]] | None = None
@@ -103,7 +104,7 @@ class Statevector:
         with self._lock, torch.no_grad():
             parts = self._batches(tasks)
         kept = sum(batch.initial.nbytes * sum(step.kept for step in batch.kernels) for _, batch in parts)
-        self._check(kept, "A derivative of the gradient of", max(tasks, key=lambda task: task.circuit.num_qubits))
+        self._check(kept, "A derivative of the gradient of", max(tasks, key=lambda task: task.hamiltonian.num_qubits))
         values = torch.cat([batch.values(raw[rows]) for rows, batch in parts])
         order = torch.cat([torch.arange(len(tasks), device=self.device)[rows] for rows, _ in parts]).argsort()
         self.budget.add(circuits=len(tasks), gradients=len(tasks))
@@ -115,11 +116,11 @@ class Statevector:
         if last and len(last[0]) == len(tasks) and all(a is b for a, b in zip(last[0], tasks, strict=True)):
             return last[1]
         compiled = [self._compile(task) for task in tasks]
-        groups: dict[Hashable, list[int]] = {}
-        for row, batch in enumerate(compiled):
-            groups.setdefault(batch.key, []).append(row)
+        groups: dict[tuple[Hashable, int | None], list[int]] = {}
+        for row, (task, batch) in enumerate(zip(tasks, compiled, strict=True)):
+            groups.setdefault((batch.key, _layers(task)), []).append(row)
         batches = []
-        for rows in groups.values():
+        for (_, layers), rows in groups.items():
             first = compiled[rows[0]]
             part = self._available() // first.bytes
             if self.device == "cpu":
@@ -129,7 +130,8 @@ class Statevector:
                 chunk = rows[start : start + part]
                 whole = chunk[-1] - chunk[0] == len(chunk) - 1
                 index = slice(chunk[0], chunk[-1] + 1) if whole else torch.tensor(chunk, device=self.device)
-                batches.append((index, _Batch.stack([compiled[row] for row in chunk])))
+                batch = _Batch.stack([compiled[row] for row in chunk])
+                batches.append((index, batch if layers is None else batch.repeated(layers)))
         self._last = (tasks, batches)
         return batches
 
@@ -141,23 +143,27 @@ class Statevector:
         return available_memory(self.device) if self.memory is None else self.memory
 
     def _compile(self, task: Task) -> _Batch:
-        if task not in self._compiled:
-            plan = Plan.of(task.circuit, task.hamiltonian)
+        """Return a compiled task, or one layer of it if the others are like it."""
+        layered = _layers(task) is not None
+        key = task.features.terms if layered else task  # the depths of one Hamiltonian share the graph of its terms
+        if key not in self._compiled:
+            one = task.with_reps(1) if layered else task
+            plan = Plan.of(one.circuit, one.hamiltonian)
             # The least it can be, before anything is built, and then what it is.
             self._check(
                 (1 << plan.num_qubits) * self._dtype.itemsize * (_STATES + plan.held), "An exact simulation of", task
             )
             batch = _Batch.of(plan.program(), self._dtype, self.device)
             self._check(batch.bytes, "An exact simulation of", task)
-            self._compiled[task] = batch
-        return self._compiled[task]
+            self._compiled[key] = batch
+        return self._compiled[key]
 
     def _check(self, needed: int, what: str, task: Task) -> None:
         if needed > self._available():  # what is kept for later calls may be what stands in the way
             self._compiled, self._last, self._work = WeakKeyDictionary(), None, Workspace()
         if needed > self._available():
             raise MemoryError(
-                f"{what} {task.circuit.num_qubits} qubits needs at least {needed:,} bytes, but "
+                f"{what} {task.hamiltonian.num_qubits} qubits needs at least {needed:,} bytes, but "
                 f"{self._available():,} are available. Use an estimator engine such as parameter_shift, or "
                 "precision='single', or raise memory=."
             )
@@ -168,6 +174,11 @@ def available_memory(device: str = "cpu") -> int:
     if device.startswith("cuda"):
         return int(0.8 * torch.cuda.mem_get_info(device)[0])
     return int(0.8 * psutil.virtual_memory().available)
+
+
+def _layers(task: Task) -> int | None:
+    """Return how often a task repeats a layer that may be compiled by itself, or None if there is no such layer."""
+    return task.features.reps if task.standard and task.features.diagonal else None
 
 
 @dataclass(frozen=True, eq=False)
@@ -203,6 +214,15 @@ class _Batch:
         *kernels, last = (type(column[0]).stack(column, known) for column in columns)
         initial = torch.cat([batch.initial for batch in batches])
         return cls(first.key, initial, tuple(kernels), last)
+
+    def repeated(self, times: int) -> _Batch:
+        """Return a layer of QAOA, whose parameters are beta and gamma, so many times; the layers share tensors."""
+        layers = [
+            kernel.renumbered(tuple(times * parameter + layer for parameter in range(2)))
+            for layer in range(times)
+            for kernel in self.kernels
+        ]
+        return _Batch((self.key, times), self.initial, tuple(layers), self.observe)
 
     @property
     def amplitudes(self) -> int:

@@ -173,8 +173,8 @@ def test_an_interrupted_training_goes_on_where_it_was(
 
 def test_train_on_any_family(metainit: Program, tmp_path: Path) -> None:
     parts = json.dumps([{"family": "ising", "settings": {"sizes": [4], "fields": "normal"}}, {"family": "labs"}])
-    few = ("--reps", 1, "--steps", 2, "--batch", 2, "--instances", 8, *SMALL, "--setting", "invariants=true")
-    arguments = ("train", "sk_correction", "--output", tmp_path / "all", "--problem", "mixture", *few)
+    few = ("--reps", 1, "--steps", 2, "--batch", 2, "--instances", 8, "--setting", "width=8", "--setting", "channels=2")
+    arguments = ("train", "graph_correction", "--output", tmp_path / "all", "--problem", "mixture", *few)
     code, _, err = metainit(*arguments, "--problem-setting", f"parts={parts}")
     assert code == 0, err
     meta = MetaInitializer.load(tmp_path / "all")

@@ -1,0 +1,116 @@
+"""The correction that passes messages: starts at the formula, sees structure, stays tame, serves any size and order."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import networkx as nx
+import numpy as np
+import pytest
+import torch
+from qiskit.quantum_info import SparsePauliOp
+from torch import nn
+
+from qiskit_metainit.features import of_qaoa, stack
+from qiskit_metainit.models import graph_correction
+from qiskit_metainit.models.graph_correction import GraphCorrection
+from qiskit_metainit.models.sk_infinity import SkInfinity
+from qiskit_metainit.problems.ising import Ising
+from qiskit_metainit.problems.maxcut import MaxCut
+from qiskit_metainit.problems.p_spin import PSpin
+from qiskit_metainit.term_graph import TERM_FEATURES
+
+FAMILIES = (
+    MaxCut(sizes=[7], weights=["normal"]),
+    Ising(sizes=[6], fields="normal"),
+    PSpin(sizes=[7], pairs_per_spin=[1.0]),
+    MaxCut(sizes=[5]),
+)
+
+
+def small(**settings: Any) -> GraphCorrection:
+    return GraphCorrection(width=8, layers=1, channels=4, **settings)
+
+
+def point_of(model: Any, operator: SparsePauliOp, reps: int) -> np.ndarray:
+    return model.begin(stack([of_qaoa(operator, reps)]))[0].detach().numpy()[0]
+
+
+def awake(model: GraphCorrection) -> GraphCorrection:
+    """A model whose last layer is no longer zero."""
+    last = model.network[-1]
+    assert isinstance(last, nn.Linear)
+    nn.init.normal_(last.weight)
+    return model
+
+
+def test_it_starts_at_the_formula_and_learns_from_centred_inputs(rng: np.random.Generator) -> None:
+    model = small()
+    operator = MaxCut(sizes=[8]).sample(rng).operator
+    assert np.array_equal(point_of(model, operator, 3), point_of(SkInfinity(), operator, 3))
+    problems = [MaxCut(sizes=[6]).sample(rng) for _ in range(30)]
+    model.prepare(lambda count: stack([of_qaoa(problem.operator, 2) for problem in problems[:count]]))
+    awake(model)
+    one, other = (point_of(model, problem.operator, 2) for problem in problems[:2])
+    assert np.abs(one - other).max() > 1e-3
+    # However far a problem lies from those trained on, its inputs are cut off, so that the correction stays tame.
+    hub = MaxCut.from_graph(nx.star_graph(400)).operator
+    assert np.abs(point_of(model, hub, 2)).max() < 20
+
+
+def test_it_fades_where_a_problem_is_unlike_any_of_the_training(rng: np.random.Generator) -> None:
+    model = small()
+    problems = [MaxCut(sizes=[6]).sample(rng) for _ in range(60)]
+    model.prepare(lambda count: stack([of_qaoa(problem.operator, 2) for problem in problems[:count]]))
+    last = model.network[-1]
+    assert isinstance(last, nn.Linear)
+    nn.init.zeros_(last.weight)
+    nn.init.ones_(last.bias)  # the same correction, but for how far it is trusted
+    trust = [
+        (point_of(model, operator, 2) - point_of(SkInfinity(), operator, 2)).tolist()
+        for operator in (problems[0].operator, MaxCut(sizes=[40]).sample(rng).operator)
+    ]
+    assert np.allclose(trust[0], 1)
+    assert np.ptp(trust[1]) < 1e-12
+    assert 0 < trust[1][0] < 0.7
+
+
+def test_messages_tell_graphs_apart_that_no_single_term_does() -> None:
+    # Two rings with the same edges between the same neighbours, in another order around the ring.
+    rings = []
+    for weights in ([1.0, 1.0, 1.0, 1.0, 2.0, 1.0, 1.0, 2.0], [1.0, 1.0, 1.0, 2.0, 1.0, 1.0, 1.0, 2.0]):
+        ring = nx.Graph()
+        ring.add_weighted_edges_from((i, (i + 1) % 8, weight) for i, weight in enumerate(weights))
+        graph = of_qaoa(MaxCut.from_graph(ring).operator, 1).terms.graph
+        graph.terms[:, TERM_FEATURES.index("walks_2") :] = 0.0  # these see further than the neighbours
+        rings.append(graph)
+    apart = {}
+    for rounds in (0, 1, 2):
+        one, other = small(rounds=rounds).encoder(rings).detach()
+        apart[rounds] = float((one - other).abs().max())
+    assert apart[0] < 1e-13
+    assert apart[2] > 1e-11  # the weights are those of an untrained model
+
+
+@pytest.mark.parametrize("chunk", [1, 5, 1 << 16])
+def test_graphs_side_by_side_give_what_each_gives_alone(
+    chunk: int, rng: np.random.Generator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    graphs = [of_qaoa(family.sample(rng).operator, 1).terms.graph for family in FAMILIES]
+    encoder = small().encoder
+    alone = torch.cat([encoder([graph]) for graph in graphs])
+    monkeypatch.setattr(graph_correction, "_CHUNK", chunk)
+    torch.testing.assert_close(encoder(graphs), alone, rtol=1e-10, atol=1e-12)
+    pairs = [graph for graph in graphs if (torch.bincount(graph.term) == 2).all()]
+    assert len(pairs) == 3  # these take a short cut, which the others' company prevents
+    torch.testing.assert_close(encoder(pairs), alone[[0, 1, 3]], rtol=1e-10, atol=1e-12)
+
+
+@pytest.mark.parametrize("family", FAMILIES, ids=lambda family: type(family).__name__)
+def test_names_units_and_signs_of_spins_do_not_matter(family: Any, rng: np.random.Generator) -> None:
+    model = awake(small())
+    operator = family.sample(rng).operator
+    moved = operator.apply_layout(rng.permutation(operator.num_qubits).tolist()) * 3.7
+    flipped = np.where((moved.paulis.z @ rng.integers(2, size=operator.num_qubits)) % 2, -1, 1)
+    turned = SparsePauliOp(moved.paulis, moved.coeffs * flipped)
+    np.testing.assert_allclose(point_of(model, turned, 2), point_of(model, operator, 2), atol=1e-9)
