@@ -1,8 +1,8 @@
-"""What message passing sees of a Hamiltonian: the graph of its terms and qubits, with numbers at both.
+"""What message passing sees of a Hamiltonian: the hypergraph of its terms, with numbers at terms and qubits.
 
 A field counts as a coupling to one ancilla spin, as in the SK-infinity rule. Every number stays the same if qubits are
 relabelled, single spins flipped or the Hamiltonian scaled. Shapes: K terms, S spins (the touched qubits, then the
-ancilla if there are fields), M (term, spin) incidences.
+ancilla if there are fields), M incidences of a term and a qubit.
 """
 
 from __future__ import annotations
@@ -44,20 +44,18 @@ _WORK = 60_000_000  # multiplications a step may take, beyond; walks are counted
 
 @dataclass(frozen=True, eq=False)
 class TermGraph:
-    """The bipartite graph of terms and spins."""
+    """The hypergraph of spins, whose hyperedges are terms."""
 
-    term: Int[Tensor, " M"]
-    """Term of each incidence, ascending."""
-    spin: Int[Tensor, " M"]
-    """Spin of each incidence."""
-    terms: Float[Tensor, "K E"]
-    """Numbers a term, named by ``TERM_FEATURES``."""
+    members: tuple[Int[Tensor, "K O"], ...]
+    """The spins of the terms on O spins, for one O after another."""
+    terms: tuple[Float[Tensor, "K E"], ...]
+    """Numbers of the same terms, named by ``TERM_FEATURES``."""
     spins: Float[Tensor, "S N"]
     """Numbers a spin, named by ``SPIN_FEATURES``."""
 
 
 def term_graph(weights: Array, term: NDArray[np.int64], qubit: NDArray[np.int64]) -> TermGraph:
-    """Return the graph of (K,) weights of rms 1 with (M,) incidences, ascending by term.
+    """Return the hypergraph of (K,) weights of rms 1 with (M,) incidences, ascending by term.
 
     With d the mean number of couplings a qubit and P_k the Chebyshev polynomials of the second kind on [-2, 2]
     (P_0 = 1, P_1 = x, P_(k+1) = x P_k - P_(k-1)), walks are ``sqrt(d) w_ij P_k(W / sqrt(d))_ij``: on large random
@@ -86,10 +84,11 @@ def term_graph(weights: Array, term: NDArray[np.int64], qubit: NDArray[np.int64]
     named = zip(TERM_FEATURES, known, strict=True)
     terms = [values if name in ("log", "order") else _tame(values) for name, values in named]
     spins = [*(np.where(ancilla, 0.0, np.log1p(values)) for values in sums), np.full(size, 1.0 / degree), ancilla]
+    seen, table = np.maximum(order, 1 + (order == 1)), np.stack(terms, axis=1)
+    kinds = np.unique(seen)
     return TermGraph(
-        term=torch.as_tensor(term),
-        spin=torch.as_tensor(spin),
-        terms=torch.as_tensor(np.stack(terms, axis=1)),
+        members=tuple(torch.as_tensor(spin[seen[term] == kind].reshape(-1, kind)) for kind in kinds),
+        terms=tuple(torch.as_tensor(table[seen == kind]) for kind in kinds),
         spins=torch.as_tensor(np.stack(spins, axis=1)),
     )
 

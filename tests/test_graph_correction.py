@@ -29,7 +29,7 @@ FAMILIES = (
 
 
 def small(**settings: Any) -> GraphCorrection:
-    return GraphCorrection(width=8, layers=1, channels=4, **settings)
+    return GraphCorrection(width=8, layers=1, channels=4, **settings).eval()
 
 
 def point_of(model: Any, operator: SparsePauliOp, reps: int) -> np.ndarray:
@@ -82,7 +82,7 @@ def test_messages_tell_graphs_apart_that_no_single_term_does() -> None:
         ring = nx.Graph()
         ring.add_weighted_edges_from((i, (i + 1) % 8, weight) for i, weight in enumerate(weights))
         graph = of_qaoa(MaxCut.from_graph(ring).operator, 1).terms.graph
-        graph.terms[:, TERM_FEATURES.index("walks_2") :] = 0.0  # these see further than the neighbours
+        graph.terms[0][:, TERM_FEATURES.index("walks_2") :] = 0.0  # these see further than the neighbours
         rings.append(graph)
     apart = {}
     for rounds in (0, 1, 2):
@@ -101,9 +101,18 @@ def test_graphs_side_by_side_give_what_each_gives_alone(
     alone = torch.cat([encoder([graph]) for graph in graphs])
     monkeypatch.setattr(graph_correction, "_CHUNK", chunk)
     torch.testing.assert_close(encoder(graphs), alone, rtol=1e-10, atol=1e-12)
-    pairs = [graph for graph in graphs if (torch.bincount(graph.term) == 2).all()]
-    assert len(pairs) == 3  # these take a short cut, which the others' company prevents
-    torch.testing.assert_close(encoder(pairs), alone[[0, 1, 3]], rtol=1e-10, atol=1e-12)
+
+
+def test_training_computes_in_single_precision_and_serving_in_double(rng: np.random.Generator) -> None:
+    model = awake(small())
+    operator = MaxCut(sizes=[6], weights=["normal"]).sample(rng).operator
+    served = point_of(model, operator, 2)
+    trained = point_of(model.train(), operator, 2)
+    assert 0 < np.abs(served - trained).max() < 1e-5
+    model.begin(stack([of_qaoa(operator, 2)]))[0].sum().backward()
+    assert {parameter.grad.dtype for parameter in model.network.parameters() if parameter.grad is not None} == {
+        torch.float64
+    }
 
 
 @pytest.mark.parametrize("family", FAMILIES, ids=lambda family: type(family).__name__)

@@ -55,6 +55,7 @@ def _nearest(degree: float) -> int:
     return min(_table(), key=lambda tabulated: abs(tabulated - degree))
 
 
+@cache
 def _schedule(degree: int, reps: int) -> Tensor:
     depths = _table()[degree]
     betas, gammas = depths[min(reps, max(depths))]

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from itertools import pairwise
+from dataclasses import dataclass
+from itertools import accumulate, pairwise
 from typing import final
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor, nn
+from torch.nn import functional
 
 from qiskit_metainit.features import SUMMARY, TOKENS, FeatureBatch, Features
 from qiskit_metainit.invariants import INVARIANTS
@@ -79,11 +81,12 @@ class GraphCorrection(Model):
         centred = (_context(features) - self.center) / self.spread
         near = centred.clamp(-_FARTHEST, _FARTHEST)
         trust = 1 / (1 + _RETREAT * (centred - near).abs().mean(dim=1))
-        context = torch.cat([near, self.encoder([item.terms.graph for item in features.items])], dim=1)
-        wide = context[:, None].expand(-1, points.shape[1], -1)
+        dtype = torch.float32 if self.training else torch.float64  # half the time, and noise far below a batch's
+        found = self.encoder([item.terms.graph for item in features.items], dtype)
+        context = torch.cat([near.to(dtype), found], dim=1)[:, None].expand(-1, points.shape[1], -1)
         angles = torch.stack([points, self.other.begin(features)[0] - points], dim=2)
-        inputs = torch.cat([wide, features.tokens, _waves(features), angles], dim=2)
-        correction = trust[:, None] * self.network(inputs)[..., 0]
+        inputs = torch.cat([context, torch.cat([features.tokens, _waves(features), angles], dim=2).to(dtype)], dim=2)
+        correction = trust[:, None] * self.network(inputs)[..., 0].double()
         return points + torch.where(features.mask, correction, 0.0), state
 
 
@@ -98,73 +101,69 @@ class _Encoder(nn.Module):
         self.update = nn.ModuleList(_perceptron(2 * channels, channels, channels) for _ in range(rounds))
         self.read = _perceptron(seen, channels, channels)
 
-    def forward(self, graphs: Sequence[TermGraph]) -> Float[Tensor, "B C"]:
+    def forward(self, graphs: Sequence[TermGraph], dtype: torch.dtype = torch.float64) -> Float[Tensor, "B C"]:
         """Return what is found of each graph."""
-        batch = _Joined(graphs)
-        states: Tensor = self.start(batch.spins)
+        sizes = [len(graph.spins) for graph in graphs]
+        parts = list(_parts(graphs, list(accumulate(sizes, initial=0)), dtype))
+        states: Tensor = self.start(torch.cat([graph.spins for graph in graphs]).to(dtype))
+        every = torch.cat([part.members.flatten() for part in parts])
+        count = torch.bincount(every, minlength=len(states))[:, None]
         for message, update in zip(self.message, self.update, strict=True):
             heard = torch.zeros_like(states)
-            for part in batch.parts():
-                sent = message(part.view(states))
-                heard = heard.index_add(0, part.spin, sent.index_select(0, part.term))
-            states = states + update(torch.cat([states, heard / batch.terms_of_spin], dim=1))
+            for part in parts:
+                sent = message(part.view(states)).repeat_interleave(part.members.shape[1], dim=0)
+                heard = heard.index_add(0, part.members.flatten(), sent)
+            states = states + update(torch.cat([states, heard / count], dim=1))
         found = states.new_zeros(len(graphs), states.shape[1])
-        for part in batch.parts():
+        for part in parts:
             found = found.index_add(0, part.graph, self.read(part.view(states)))
-        return found / batch.count
+        terms = torch.tensor([sum(map(len, graph.terms)) for graph in graphs])
+        return found / terms[:, None]
 
 
-class _Joined:
-    """Several graphs as one that is not connected."""
-
-    def __init__(self, graphs: Sequence[TermGraph]) -> None:
-        spins = torch.tensor([len(graph.spins) for graph in graphs])
-        terms = torch.tensor([len(graph.terms) for graph in graphs])
-        first_spin, first_term = (sizes.cumsum(0) - sizes for sizes in (spins, terms))
-        incidences = torch.tensor([len(graph.term) for graph in graphs])
-        self._term = torch.cat([graph.term for graph in graphs]) + first_term.repeat_interleave(incidences)
-        self._spin = torch.cat([graph.spin for graph in graphs]) + first_spin.repeat_interleave(incidences)
-        self._terms = torch.cat([graph.terms for graph in graphs])
-        self._graph = torch.arange(len(graphs)).repeat_interleave(terms)
-        self.spins = torch.cat([graph.spins for graph in graphs])
-        self.terms_of_spin = torch.bincount(self._spin, minlength=len(self.spins))[:, None]
-        self.count = terms[:, None]
-
-    def parts(self) -> Iterator[_Part]:
-        """Yield the terms, so many at a time."""
-        for start in range(0, len(self._terms), _CHUNK):
-            stop = min(start + _CHUNK, len(self._terms))
-            low, high = torch.searchsorted(self._term, torch.tensor([start, stop])).tolist()
-            term = self._term[low:high] - start
-            yield _Part(term, self._spin[low:high], self._terms[start:stop], self._graph[start:stop])
-
-
+@dataclass(frozen=True, eq=False)
 class _Part:
-    """Some terms of a graph, with their incidences."""
+    """Some terms of one order, of several graphs."""
 
-    def __init__(self, term: Tensor, spin: Tensor, terms: Tensor, graph: Tensor) -> None:
-        self.term, self.spin, self.graph = term, spin, graph
-        self._terms = terms
-        self._order = torch.bincount(term, minlength=len(terms))[:, None]
-        self._pairs = bool((self._order == 2).all())
+    members: Int[Tensor, "K O"]
+    terms: Float[Tensor, "K E"]
+    graph: Int[Tensor, " K"]
 
     def view(self, states: Float[Tensor, "S C"]) -> Float[Tensor, "K V"]:
         """Return what each term sees: the mean of its spins' states, how far they are from it, its own numbers."""
-        own = states.index_select(0, self.spin)
-        if self._pairs:  # the same, in a quarter of the time
-            one, other = own.view(-1, 2, own.shape[1]).unbind(1)
-            return torch.cat([(one + other) / 2, (one - other).abs() / 2, self._terms], dim=1)
-        mean = self._mean(own)
-        return torch.cat([mean, self._mean((own - mean[self.term]).abs()), self._terms], dim=1)
+        own = states.index_select(0, self.members.flatten()).view(*self.members.shape, -1)
+        mean = own.mean(dim=1)
+        return torch.cat([mean, (own - mean[:, None]).abs().mean(dim=1), self.terms], dim=1)
 
-    def _mean(self, values: Float[Tensor, "M C"]) -> Float[Tensor, "K C"]:
-        return values.new_zeros(len(self._terms), values.shape[1]).index_add(0, self.term, values) / self._order
+
+def _parts(graphs: Sequence[TermGraph], first: Sequence[int], dtype: torch.dtype) -> Iterator[_Part]:
+    """Yield the terms of several graphs by their orders, so many at a time; spins count on from graph to graph."""
+    kinds: dict[int, list[tuple[int, int]]] = {}
+    for place, graph in enumerate(graphs):
+        for kind, members in enumerate(graph.members):
+            kinds.setdefault(members.shape[1], []).append((place, kind))
+    for places in kinds.values():
+        members = torch.cat([graphs[place].members[kind] + first[place] for place, kind in places])
+        terms = torch.cat([graphs[place].terms[kind] for place, kind in places]).to(dtype)
+        lengths = torch.tensor([len(graphs[place].terms[kind]) for place, kind in places])
+        origin = torch.tensor([place for place, _ in places]).repeat_interleave(lengths)
+        for start in range(0, len(members), _CHUNK):
+            rows = slice(start, start + _CHUNK)
+            yield _Part(members[rows], terms[rows], origin[rows])
+
+
+class _Linear(nn.Linear):
+    """A layer whose weights are in double precision, which answers in the precision of its input."""
+
+    def forward(self, values: Tensor) -> Tensor:
+        """See torch.nn.Linear."""
+        return functional.linear(values, self.weight.to(values.dtype), self.bias.to(values.dtype))
 
 
 def _perceptron(*sizes: int) -> nn.Sequential:
     stages: list[nn.Module] = []
     for inner, outer in pairwise(sizes):
-        stages += [nn.Linear(inner, outer, dtype=torch.float64), nn.SiLU()]
+        stages += [_Linear(inner, outer, dtype=torch.float64), nn.SiLU()]
     return nn.Sequential(*stages[:-1])
 
 

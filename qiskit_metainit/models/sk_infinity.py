@@ -58,6 +58,7 @@ def _table() -> dict[int, tuple[list[float], list[float]]]:
     return {int(p): (row["beta"], row["gamma"]) for p, row in json.loads(text)["depths"].items()}
 
 
+@cache
 def _schedule(reps: int) -> Tensor:
     table = _table()
     betas, gammas = table[min(reps, max(table))]
