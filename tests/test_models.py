@@ -28,6 +28,7 @@ from qiskit_metainit.models.qfwp import Qfwp
 from qiskit_metainit.models.qk_lstm import QkLstm
 from qiskit_metainit.models.qlstm import Qlstm
 from qiskit_metainit.models.random_point import RandomPoint
+from qiskit_metainit.models.refinement import Refinement
 from qiskit_metainit.models.sk_correction import SkCorrection
 from qiskit_metainit.models.sk_infinity import SkInfinity
 from qiskit_metainit.models.tqa import Tqa
@@ -35,7 +36,17 @@ from qiskit_metainit.models.tqa_scan import TqaScan
 from qiskit_metainit.rollout import rollout
 
 FORMULAS = [AnalyticP1, Constant, DegreeRule, FixedAngles, LinearRamp, RandomPoint, SkInfinity, Tqa]
-QAOA_ONLY = [FixedAngles, GraphCorrection, LinearRamp, LinearRampScan, SkCorrection, SkInfinity, Tqa, TqaScan]
+QAOA_ONLY = [
+    FixedAngles,
+    GraphCorrection,
+    LinearRamp,
+    LinearRampScan,
+    Refinement,
+    SkCorrection,
+    SkInfinity,
+    Tqa,
+    TqaScan,
+]
 
 PRISM = nx.circular_ladder_graph(3)  # 3-regular, 6 nodes, with triangles
 
@@ -473,6 +484,7 @@ SETTINGS = [
     (QkLstm, {"num_parameters": 4, "queries": 2, "hidden": 3, "qubits": 2, "layers": 1, "references": 3, **SEQUENCE}),
     (Qlstm, {"num_parameters": 4, "queries": 2, "cell": "lin", "hidden": 3, "qubits": 2, "layers": 1, **SEQUENCE}),
     (RandomPoint, {"seed": 11}),
+    (Refinement, {"queries": 3, "width": 16, "layers": 2, "channels": 3, "rounds": 1}),
     (SkCorrection, {"width": 16, "layers": 2}),
     (SkInfinity, {"scale": "mean"}),
     (Tqa, {"dt": 0.6}),

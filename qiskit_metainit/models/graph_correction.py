@@ -59,11 +59,8 @@ class GraphCorrection(Model):
         self.register_buffer("center", torch.zeros(context, dtype=torch.float64))
         self.register_buffer("spread", torch.ones(context, dtype=torch.float64))
         self.encoder = _Encoder(channels, rounds)
-        self.network = _perceptron(context + channels + len(TOKENS) + 7, *[width] * layers, 1)
-        last = self.network[-1]
-        assert isinstance(last, nn.Linear)
-        nn.init.zeros_(last.weight)
-        nn.init.zeros_(last.bias)
+        self.inputs = context + channels + len(TOKENS) + 7
+        self.network = perceptron(self.inputs, *[width] * layers, 1, silent=True)
 
     def unsupported(self, features: Features) -> str | None:
         """See Model."""
@@ -77,7 +74,22 @@ class GraphCorrection(Model):
 
     def begin(self, features: FeatureBatch) -> tuple[Float[Tensor, "B P"], State]:
         """See Model."""
-        points, state = self.base.begin(features)
+        return self.corrected(*self.look(features), features), None
+
+    def corrected(
+        self,
+        points: Float[Tensor, "B P"],
+        inputs: Float[Tensor, "B P I"],
+        trust: Float[Tensor, " B"],
+        features: FeatureBatch,
+    ) -> Float[Tensor, "B P"]:
+        """Return the formula's points with the correction, from what ``look`` returned."""
+        correction = trust[:, None] * self.network(inputs)[..., 0].double()
+        return points + torch.where(features.mask, correction, 0.0)
+
+    def look(self, features: FeatureBatch) -> tuple[Float[Tensor, "B P"], Float[Tensor, "B P I"], Float[Tensor, " B"]]:
+        """Return the formula's points, what the network sees of each parameter, and how far it is to be trusted."""
+        points, _ = self.base.begin(features)
         centred = (_context(features) - self.center) / self.spread
         near = centred.clamp(-_FARTHEST, _FARTHEST)
         trust = 1 / (1 + _RETREAT * (centred - near).abs().mean(dim=1))
@@ -85,9 +97,8 @@ class GraphCorrection(Model):
         found = self.encoder([item.terms.graph for item in features.items], dtype)
         context = torch.cat([near.to(dtype), found], dim=1)[:, None].expand(-1, points.shape[1], -1)
         angles = torch.stack([points, self.other.begin(features)[0] - points], dim=2)
-        inputs = torch.cat([context, torch.cat([features.tokens, _waves(features), angles], dim=2).to(dtype)], dim=2)
-        correction = trust[:, None] * self.network(inputs)[..., 0].double()
-        return points + torch.where(features.mask, correction, 0.0), state
+        own = torch.cat([features.tokens, _waves(features), angles], dim=2).to(dtype)
+        return points, torch.cat([context, own], dim=2), trust
 
 
 class _Encoder(nn.Module):
@@ -96,10 +107,10 @@ class _Encoder(nn.Module):
     def __init__(self, channels: int, rounds: int) -> None:
         super().__init__()
         seen = 2 * channels + len(TERM_FEATURES)
-        self.start = _perceptron(len(SPIN_FEATURES), channels, channels)
-        self.message = nn.ModuleList(_perceptron(seen, channels, channels) for _ in range(rounds))
-        self.update = nn.ModuleList(_perceptron(2 * channels, channels, channels) for _ in range(rounds))
-        self.read = _perceptron(seen, channels, channels)
+        self.start = perceptron(len(SPIN_FEATURES), channels, channels)
+        self.message = nn.ModuleList(perceptron(seen, channels, channels) for _ in range(rounds))
+        self.update = nn.ModuleList(perceptron(2 * channels, channels, channels) for _ in range(rounds))
+        self.read = perceptron(seen, channels, channels)
 
     def forward(self, graphs: Sequence[TermGraph], dtype: torch.dtype = torch.float64) -> Float[Tensor, "B C"]:
         """Return what is found of each graph."""
@@ -160,10 +171,14 @@ class _Linear(nn.Linear):
         return functional.linear(values, self.weight.to(values.dtype), self.bias.to(values.dtype))
 
 
-def _perceptron(*sizes: int) -> nn.Sequential:
+def perceptron(*sizes: int, silent: bool = False) -> nn.Sequential:
+    """Return layers of these sizes with SiLU between them, the last one zero at first if silent."""
     stages: list[nn.Module] = []
     for inner, outer in pairwise(sizes):
-        stages += [_Linear(inner, outer, dtype=torch.float64), nn.SiLU()]
+        stages += [last := _Linear(inner, outer, dtype=torch.float64), nn.SiLU()]
+    if silent:
+        nn.init.zeros_(last.weight)
+        nn.init.zeros_(last.bias)
     return nn.Sequential(*stages[:-1])
 
 
