@@ -41,7 +41,7 @@ def table(comparison: Comparison, baselines: Sequence[str]) -> list[list[str]]:
         rows.append([name, *_mean(comparison, result.ratio), *_headroom(comparison, name, reference)])
         rows[-1].append(str(result.queries))
         for optimizer in optimizers:
-            rows[-1] += _arrival(comparison, result.arrivals[optimizer])
+            rows[-1] += _arrival(comparison, result.arrival(optimizer))
     rows.append(["best found", *_mean(comparison, comparison.optimum)])
     rows[-1] += [""] * (len(rows[0]) - len(rows[-1]))
     return rows
@@ -51,7 +51,7 @@ def arrivals(comparison: Comparison) -> list[list[str]]:
     """Return header and rows, best start first: median evaluations, or shots, to the target with every optimiser."""
     rows = [["start", *(heading for name in comparison.optimizers for heading in (name, "95%", "reach"))]]
     for name, result in _ranked(comparison):
-        cells = (_arrival(comparison, result.arrivals[optimizer]) for optimizer in comparison.optimizers)
+        cells = (_arrival(comparison, result.arrival(optimizer)) for optimizer in comparison.optimizers)
         rows.append([name, *itertools.chain.from_iterable(cells)])
     return rows
 
@@ -118,6 +118,28 @@ def unit(comparison: Comparison) -> str:
     """Return what the way to the target is counted in."""
     shots = comparison.protocol.shots
     return "circuit evaluations" if shots is None else f"shots ({shots} a circuit evaluation)"
+
+
+def searching(names: Sequence[str], *, arrivals: bool = True) -> str:
+    """Return what the rows of searches say.
+
+    Args:
+        names: of the searches.
+        arrivals: whether the tables count evaluations to the target.
+
+    >>> print(searching(["interp", "fourier"])[:41])
+    interp, fourier: searches, not formulas.
+    """
+    told = (
+        f"{', '.join(names)}: searches, not formulas. COBYLA optimises on each instance itself, from the SK-infinity "
+        "point at p = 1 up to the last depth; asks: all evaluations of that, the median."
+    )
+    if arrivals:
+        told += (
+            " To 99%: those up to the first such point at the last depth, the depths before it included; no optimiser "
+            "runs from where they end, so it is the same under every optimiser."
+        )
+    return told
 
 
 def _plain(value: object) -> str:
@@ -206,6 +228,8 @@ def write(
     ]
     if any(result.reaction for _, comparison in comparisons.values() for result in comparison.results.values()):
         lines += [f"Does it react to the instance? {REACTIONS}", ""]
+    searches = dict.fromkeys(name for _, comparison in comparisons.values() for name in comparison.searches)
+    lines += [searching(list(searches)), ""] if searches else []
     for title, (command, comparison) in comparisons.items():
         protocol = ", ".join(f"{key} = {_plain(value)}" for key, value in vars(comparison.protocol).items())
         lines += [f"### {title}", "", f"`{command}`: {len(comparison.optimum)} instances; {protocol}.", ""]

@@ -37,6 +37,9 @@ def evaluate(
         int | None, typer.Option(help="How many of them are searched for the best optimum too; by default all.", min=0)
     ] = None,
     optimizers: Annotated[str, typer.Option(help="That run from every start: cobyla, l_bfgs_b, spsa.")] = "cobyla",
+    searches: Annotated[
+        str, typer.Option(help="That climb from p = 1, a row each, seconds an instance: interp, fourier.")
+    ] = "",
     shots: Annotated[
         int | None, typer.Option(help="Let them see energies sampled with so many shots; by default exact ones.", min=1)
     ] = None,
@@ -49,8 +52,10 @@ def evaluate(
 ) -> None:
     """Compare initializers with every baseline on held-out instances, paired."""
     from qiskit_metainit import card, figures, held_out, jobs
-    from qiskit_metainit.comparison import Protocol, write_cells
+    from qiskit_metainit.comparison import Protocol, looks, write_cells
     from qiskit_metainit.evaluation import compare
+    from qiskit_metainit.isomorphism import twins
+    from qiskit_metainit.layerwise import SEARCHES
 
     given = {"sizes": numbers(sizes) if sizes else [], "graphs": words(graphs or ""), "weights": words(weights or "")}
     chosen = {**{key: value for key, value in given.items() if value}, **settings(problem_setting)}
@@ -71,7 +76,8 @@ def evaluate(
         raise typer.BadParameter(f"--reps needs at least one depth, but {reps!r} came")
     arena = held_out.drawn(problem, chosen, instances, seed) if on is None else held_out.graphs_in(on)
     cells: dict[str, Comparison] = {}
-    origin = dict(arena.origin)
+    origin = {**arena.origin, "twins": len(twins(arena.problems))}
+    looked = [] if json_file is None else looks(json_file, arena.origin)  # one entry a run, before it is written over
     contestants, left = jobs.line_up(initializers, arena.problems, list(protocols))
     for depth, models in contestants.items():
         with progress_bar() as update:
@@ -81,6 +87,7 @@ def evaluate(
                 protocols[depth],
                 evaluations=not zero_query,
                 reactions=reactions,
+                searches=words(searches),
                 names=arena.names,
                 progress=update,
             )
@@ -96,17 +103,26 @@ def evaluate(
             if name in models:
                 origin.setdefault("seconds", {})[name] = round(jobs.seconds_of(name, arena.problems, depth), 4)
         if json_file is not None:  # now, not after the deepest
-            write_cells(json_file, cells, **origin)
-    say("\n".join([*([card.REACTIONS] if reactions else []), *_legend(cell, origin.get("seconds", {})), *left]))
+            write_cells(json_file, cells, **origin, looks=looked)
+    said = [*([card.REACTIONS] if reactions else []), *_legend(cell, origin.get("seconds", {}))]
+    if origin["twins"]:
+        said.append(
+            f"{origin['twins']} of the {len(arena.problems)} instances are isomorphic to an "
+            "earlier one, but intervals take them as independent."
+        )
+    say("\n".join([*said, *left]))
     if json_file is not None:
         _written(json_file)
     if picture is not None:
-        figures.draw(list(cells.values()), picture, (*jobs.BASELINES, *jobs.NAMED_INPUTS), arena.problems)
+        aside = (*jobs.BASELINES, *jobs.NAMED_INPUTS, *SEARCHES)
+        figures.draw(list(cells.values()), picture, aside, arena.problems)
         _written(picture)
 
 
 def _legend(comparison: Comparison, seconds: Mapping[str, float]) -> list[str]:
     """Return what the tables say."""
+    from qiskit_metainit import card
+
     told = [
         "Closed: the share of the headroom over the strongest formula, which the second table counts from. Asks: costs "
         "asked for first. Worst tenth: the mean gain where it is least. 95%: bootstrap intervals over instances.",
@@ -120,6 +136,8 @@ def _legend(comparison: Comparison, seconds: Mapping[str, float]) -> list[str]:
             f"{', '.join(names[name] for name in comparison.optimizers)}. Reach: the share of runs that get there; the "
             f"others count as {comparison.protocol.cap} evaluations."
         )
+    if comparison.searches:
+        told.append(card.searching(comparison.searches, arrivals=bool(comparison.optimizers)))
     told += [
         f"{name} optimises on the instance itself, classically ({mean:.2g} s each): a row apart from the formulas."
         for name, mean in seconds.items()

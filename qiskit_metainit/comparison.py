@@ -19,6 +19,9 @@ from qiskit_metainit.reaction import Reaction
 OPTIMIZERS = ("cobyla", "l_bfgs_b", "spsa")
 """What may take over from a start (``arrival``)."""
 
+SEARCH = "search"
+"""Among the arrivals of a search stands its own under this name, in place of any optimiser's."""
+
 _TIE = 1e-6  # of r: what is stored of it
 
 
@@ -80,16 +83,23 @@ class Arrival:
 
 @dataclass(frozen=True, eq=False)
 class Result:
-    """One model on I instances."""
+    """One model, or one search (``layerwise``), on I instances."""
 
     queries: int
-    """Circuit evaluations before the answer."""
+    """Circuit evaluations before the answer; of a search the median over instances."""
     ratio: Array
     """(I,) r = (E_max - E) / (E_max - E_min) of the answer's exact expectation; for several starts their mean."""
     arrivals: Mapping[str, Arrival] = field(default_factory=dict)
-    """By optimiser; empty if none ran."""
+    """By optimiser, of a search only ``SEARCH``; empty if none ran."""
     reaction: Reaction | None = None
-    """How the answers vary across the instances; None for several starts an instance."""
+    """How the answers vary across the instances; None for several starts an instance, and for searches."""
+    asked: Array | None = None
+    """(I,) circuit evaluations that a search asked for until it ended; None for a model, which asks for as many
+    everywhere."""
+
+    def arrival(self, optimizer: str) -> Arrival:
+        """Return how an optimiser gets from the answers to the target, or how the search itself got there."""
+        return self.arrivals[optimizer if self.asked is None else SEARCH]
 
     def as_json(self) -> dict[str, Any]:
         """Return everything as JSON values."""
@@ -101,7 +111,10 @@ class Result:
             }
             for name, arrival in self.arrivals.items()
         }
-        content = {"queries": self.queries, "ratio": _rounded(self.ratio), "arrivals": arrivals}
+        content: dict[str, Any] = {"queries": self.queries}
+        if self.asked is not None:
+            content["asked"] = self.asked.astype(int).tolist()
+        content |= {"ratio": _rounded(self.ratio), "arrivals": arrivals}
         return content if self.reaction is None else {**content, "reaction": self.reaction.as_json()}
 
     @classmethod
@@ -115,7 +128,8 @@ class Result:
             for name, row in arrivals.items()
         }
         reaction = Reaction.from_json(content["reaction"]) if "reaction" in content else None
-        return cls(content["queries"], np.array(content["ratio"]), known, reaction)
+        asked = np.array(content["asked"], float) if "asked" in content else None
+        return cls(content["queries"], np.array(content["ratio"]), known, reaction, asked)
 
 
 @dataclass(frozen=True, eq=False)
@@ -136,7 +150,12 @@ class Comparison:
     @property
     def optimizers(self) -> tuple[str, ...]:
         """Those that ran from every start."""
-        return tuple(next(iter(self.results.values())).arrivals) if self.results else ()
+        return next((tuple(result.arrivals) for result in self.results.values() if result.asked is None), ())
+
+    @property
+    def searches(self) -> tuple[str, ...]:
+        """Names of the results that are no model's but a search's."""
+        return tuple(name for name, result in self.results.items() if result.asked is not None)
 
     def mean_interval(self, values: Array) -> tuple[float, float, float]:
         """Return mean and 95% bootstrap interval over instances."""
@@ -180,7 +199,8 @@ class Comparison:
 
     def strongest(self, names: Sequence[str]) -> str:
         """Return the model of the largest mean r without queries among some; "random" if there is none."""
-        free = [name for name in names if name in self.results and not self.results[name].queries]
+        there = [name for name in names if name in self.results and name not in self.searches]
+        free = [name for name in there if not self.results[name].queries]
         return max(free or ["random"], key=lambda name: float(self.results[name].ratio.mean()))
 
     def as_json(self) -> dict[str, Any]:
@@ -251,6 +271,30 @@ def read_cells(content: Mapping[str, Any]) -> dict[str, tuple[str, Comparison]]:
     """
     cells = content.get("cells", [content])
     return {cell["title"]: (content["command"], Comparison.from_json(cell)) for cell in cells}
+
+
+def looks(path: Path, origin: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Return every look at some instances that is known: those of a file about to be written over, then this command's.
+
+    Whoever chooses among models by their results on a test set has used it up; this tells how often that could be.
+
+    Args:
+        path: of a file of ``write_cells``, which need not exist.
+        origin: what makes the instances, as the file's entries say; of a file with other instances nothing is kept.
+
+    Returns:
+        Command and versions of each, the oldest first.
+    """
+    now = {"command": command(), "versions": versions()}
+    try:
+        before = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):  # none, or none of ours
+        return [now]
+    same = json.loads(json.dumps(dict(origin)))  # a tuple is a list there
+    if not isinstance(before, dict) or any(key not in before or before[key] != same[key] for key in same):
+        return [now]
+    first = [{key: before.get(key) for key in now}]  # of a file from before looks were kept
+    return [*before.get("looks", first), now]
 
 
 def _write(path: Path, content: Mapping[str, Any]) -> None:

@@ -21,8 +21,8 @@ LANDSCAPE_QUBITS = 14
 
 _FIXED = {"random": "#94a3b8", "sk_infinity": "#d97706"}
 _LEARNED = ("#1d4ed8", "#be123c", "#7e22ce", "#15803d", "#0e7490")
-_FORMULAS = ("#0d9488", "#a16207", "#64748b", "#db2777", "#65a30d", "#0284c7")
-_MARKERS = "sD^vPX"
+_FORMULAS = ("#0d9488", "#a16207", "#64748b", "#db2777", "#65a30d", "#0284c7", "#7c2d12", "#4338ca")
+_MARKERS = "sD^vPX<>"
 BEST = "best found"
 """Name of r_opt in legends, as in tables."""
 _LEAST = 1e-5  # of what is drawn: a gap that is none has no logarithm
@@ -173,7 +173,7 @@ def _courses(axes: Any, comparison: Comparison, optimizer: str, looks: Looks) ->
     grid = course_grid(comparison.protocol.cap)
     for name, look in looks.items():
         if name in comparison.results:
-            course = comparison.results[name].arrivals[optimizer].course
+            course = comparison.results[name].arrival(optimizer).course
             first = int(np.argmax(np.isfinite(course)))
             axes.step(grid, course, where="post", **{**look, "marker": "", "linestyle": "-"})
             axes.plot(grid[first], course[first], **{**look, "label": None})

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
-from hashlib import sha256
 from operator import eq
 
 import numpy as np
@@ -17,6 +16,11 @@ from qiskit_metainit.problem import Problem, as_pauli_sum
 TOLERANCE = 1e-9
 """Largest difference of coefficients that count as equal, in units of the largest one."""
 
+Colors = NDArray[np.uint64]
+
+_ROUNDS = 10  # of refinement, half of them from qubits to terms: what lies five edges away is seen
+_MARKED = 200  # qubits at most that are marked one by one
+
 
 def duplicates(problems: Sequence[Problem], others: Sequence[Problem]) -> list[tuple[int, int]]:
     """Return (i, j) for every ``problems[i]`` that is isomorphic to an ``others[j]``, the first such j.
@@ -25,15 +29,15 @@ def duplicates(problems: Sequence[Problem], others: Sequence[Problem]) -> list[t
     left out and one was multiplied by a positive factor: their landscapes are the same. Labels, family and sense do not
     matter; the number of qubits does, those without a term included.
 
-    Problems are sorted by what two rounds of colour refinement tell (Weisfeiler and Leman 1968), and those alike are
-    compared exactly, by rustworkx's VF2 on the bipartite graphs of terms and qubits.
+    Problems are sorted by what colour refinement tells (Weisfeiler and Leman 1968), once from every qubit, and those
+    alike are compared exactly, by rustworkx's VF2 on the bipartite graphs of terms and qubits.
 
     >>> from qiskit_metainit.problems.maxcut import MaxCut
     >>> path, other = MaxCut.from_edges([(0, 1), (1, 2, 3.0)]), MaxCut.from_edges([("b", "a"), ("c", "a")])
     >>> duplicates([path, other], [MaxCut.from_edges([("x", "y", 6.0), ("z", "y", 2.0)])])
     [(0, 0)]
     """
-    known: dict[tuple[str, ...], list[tuple[int, _Form]]] = defaultdict(list)
+    known: dict[bytes, list[tuple[int, _Form]]] = defaultdict(list)
     for j, problem in enumerate(others):
         form = _Form.of(problem)
         known[form.colors].append((j, form))
@@ -46,21 +50,39 @@ def duplicates(problems: Sequence[Problem], others: Sequence[Problem]) -> list[t
     return found
 
 
+def twins(problems: Sequence[Problem]) -> list[tuple[int, int]]:
+    """Return (i, j) for every problem i that is isomorphic, as in ``duplicates``, to an earlier one, the first such j.
+
+    >>> from qiskit_metainit.problems.maxcut import MaxCut
+    >>> cycle, path = MaxCut.from_edges([(0, 1), (1, 2), (2, 0)]), MaxCut.from_edges([(0, 1), (1, 2)])
+    >>> twins([cycle, path, cycle, cycle])
+    [(2, 0), (3, 0)]
+    """
+    different: dict[bytes, list[tuple[int, _Form]]] = defaultdict(list)
+    found = []
+    for i, problem in enumerate(problems):
+        form = _Form.of(problem)
+        alike = different[form.colors]
+        twin = next((j for j, other in alike if form.isomorphic(other)), None)
+        if twin is None:
+            alike.append((i, form))
+        else:
+            found.append((i, twin))
+    return found
+
+
 @dataclass(frozen=True, eq=False)
 class _Form:
-    """A Hamiltonian but for the constant and the units, its coefficients replaced by their ranks."""
+    """A Hamiltonian but for the constant and the units, as a bipartite graph of N nodes: qubits, then terms."""
 
-    graph: rx.PyGraph
-    """Nodes hold -1 for a qubit and a term's rank for a term; edges hold 1, 2, 3 for X, Z, Y."""
     values: NDArray[np.float64]
     """The coefficients in order, the largest size being 1."""
-    colors: tuple[str, ...]
-    """Equal for isomorphic problems."""
-
-    def isomorphic(self, other: _Form) -> bool:
-        """Return whether another form of the same colors is the same problem, exactly."""
-        alike = np.abs(self.values - other.values).max() <= 4 * TOLERANCE
-        return bool(alike) and bool(rx.is_isomorphic(self.graph, other.graph, eq, eq))
+    edges: NDArray[np.int64]
+    """(3, E) qubit, term, and 1, 2, 3 for X, Z, Y."""
+    marks: NDArray[np.uint64]
+    """(N,) colors, which do not depend on the order of the nodes."""
+    colors: bytes
+    """These in order: equal for isomorphic problems."""
 
     @classmethod
     def of(cls, problem: Problem) -> _Form:
@@ -73,18 +95,59 @@ class _Form:
         order = np.argsort(coefficients, kind="stable")
         ranks = np.empty(order.size, dtype=np.int64)
         ranks[order] = np.cumsum(np.diff(coefficients[order], prepend=coefficients[order[0]]) > TOLERANCE)
-
-        graph = rx.PyGraph()
-        graph.add_nodes_from([-1] * letters.shape[1] + ranks.tolist())
+        nodes = np.concatenate([np.full(letters.shape[1], -1), ranks])
         terms, qubits = np.nonzero(letters)
-        ends = zip(qubits.tolist(), (terms + letters.shape[1]).tolist(), letters[terms, qubits].tolist(), strict=True)
-        graph.add_edges_from(list(ends))
+        edges = np.stack([qubits, terms + letters.shape[1], letters[terms, qubits]])
+        marks = _marks(nodes, edges, letters.shape[1])
+        return cls(coefficients[order], edges, marks, np.sort(marks).tobytes())
 
-        colors = [str(rank) for rank in graph.nodes()]
-        for _ in range(2):
-            seen = [
-                f"{color} {sorted((letter, colors[other]) for other, letter in graph.adj(node).items())}"
-                for node, color in enumerate(colors)
-            ]
-            colors = [sha256(text.encode()).hexdigest() for text in seen]
-        return cls(graph, coefficients[order], tuple(sorted(colors)))
+    def isomorphic(self, other: _Form) -> bool:
+        """Return whether another form of the same colors is the same problem, exactly."""
+        alike = np.abs(self.values - other.values).max() <= 4 * TOLERANCE
+        return bool(alike) and bool(rx.is_isomorphic(self._graph(), other._graph(), eq, eq))
+
+    def _graph(self) -> rx.PyGraph:
+        graph = rx.PyGraph()
+        graph.add_nodes_from(self.marks.tolist())  # finer than the ranks, which they are made from
+        graph.add_edges_from(list(zip(*self.edges.tolist(), strict=True)))
+        return graph
+
+
+def _marks(nodes: NDArray[np.int64], edges: NDArray[np.int64], qubits: int) -> Colors:
+    """Return (N,) colors of nodes of some ranks.
+
+    Plain refinement tells no regular graph from another. So each qubit in turn is marked and the marks are passed on
+    (column k of the colors tells how things look from qubit k), and a node's color is all that comes of it together.
+    """
+    start = _mixed(nodes.astype(np.uint64))
+    if qubits > _MARKED:
+        return _refined(start[:, None], edges, _ROUNDS)[:, 0]
+    colors = np.repeat(start[:, None], qubits, axis=1)
+    places = np.arange(qubits)
+    colors[places, places] = _mixed(colors[places, places])
+    colors = _mixed(_refined(colors, edges, _ROUNDS))
+    whole = _mixed(colors.sum(axis=1))
+    whole[:qubits] += colors.sum(axis=0)
+    return whole
+
+
+def _refined(colors: Colors, edges: NDArray[np.int64], rounds: int) -> Colors:
+    """Return (N, C) colors, each column refined by itself: every round a node hears the colors of those beside it."""
+    sources, targets = np.concatenate([edges[:2], edges[1::-1]], axis=1)
+    order = np.argsort(targets, kind="stable")
+    sources, targets = sources[order], targets[order]
+    letters = _mixed(np.tile(edges[2], 2)[order].astype(np.uint64))[:, None]
+    reached, first = np.unique(targets, return_index=True)
+    for _ in range(rounds):
+        told = np.add.reduceat(_mixed(colors[sources] + letters), first)  # sums wrap, and have no order
+        colors = _mixed(colors)
+        colors[reached] += told
+    return colors
+
+
+def _mixed(values: Colors) -> Colors:
+    """Return hashes of integers, elementwise: the output function of splitmix64 (Steele et al. 2014)."""
+    values = values + np.uint64(0x9E3779B97F4A7C15)
+    values = (values ^ (values >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    values = (values ^ (values >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return values ^ (values >> np.uint64(31))

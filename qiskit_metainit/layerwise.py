@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from scipy.optimize import minimize
+
+from qiskit_metainit.engines.statevector import Statevector
+from qiskit_metainit.features import stack
+from qiskit_metainit.models.sk_infinity import SkInfinity
+from qiskit_metainit.task import Task
 
 Array = NDArray[np.float64]
 
@@ -107,6 +114,69 @@ def fourier(
             if reached < value:
                 best, value = found, reached
     return searched(best), counted.count
+
+
+SEARCHES: Mapping[str, Callable[..., tuple[Array, int]]] = {"interp": interp, "fourier": fourier}
+"""The searches by the names that ``climb`` takes; "fourier" is FOURIER[q = infinity, R = 0]."""
+
+
+@dataclass(frozen=True, eq=False)
+class Climb:
+    """One search from p = 1 up to the depth of a task."""
+
+    point: Array
+    """(P,) radians where it ended."""
+    evaluations: int
+    """Circuit evaluations that it asked for, at all depths together."""
+    visits: tuple[tuple[int, float], ...]
+    """(circuit evaluations so far, exact energy) of every point of the task's own depth that it looked at, in order."""
+
+
+def climb(
+    name: str, engine: Statevector, task: Task, *, rhobeg: float = 1.0, rhoend: float = 1e-3, cap: int = 1000
+) -> Climb:
+    """Run a search on exact energies, from SK-infinity's point at p = 1, a formula's that costs no evaluation.
+
+    It searches natural units and costs divided by the task's scale, so weights and units do not matter.
+
+    Args:
+        name: one of ``SEARCHES``.
+        engine: answers.
+        task: the standard QAOA landscape of the last depth; the landscapes before it are made from it.
+        rhobeg: COBYLA's first trust radius at every depth, as in ``interp``.
+        rhoend: its last one.
+        cap: most evaluations at one depth.
+
+    Raises:
+        ValueError: if there is no such search, the circuit is no standard QAOA circuit, or SK-infinity does not serve
+            the task.
+
+    >>> from qiskit.quantum_info import SparsePauliOp
+    >>> found = climb("interp", Statevector(), Task.qaoa(SparsePauliOp(["ZZI", "IZZ"]), reps=2))
+    >>> print(len(found.point), round(min(energy for _, energy in found.visits), 3))
+    4 -2.0
+    """
+    if name not in SEARCHES:
+        raise ValueError(f"A search must be one of {', '.join(SEARCHES)}, but {name!r} came.")
+    if (reason := SkInfinity().unsupported(task.features)) is not None:
+        raise ValueError(f"{name} starts from SK-infinity's point, but {reason}.")
+    reps, current, spent, visits = task.features.reps, task.with_reps(1), 0, list[tuple[int, float]]()
+    start = SkInfinity().begin(stack([current.features]))[0][0].numpy()
+
+    def energy(depth: int, natural: Array) -> float:
+        nonlocal current, spent
+        if depth != current.features.reps:  # depths only rise, and what an engine keeps of the last is forgotten
+            current = task if depth == reps else task.with_reps(depth)
+        with torch.no_grad():
+            radians = torch.as_tensor(natural) * current.features.unit
+            found = engine.expectation([current], radians[None]).item()
+        spent += 1
+        if depth == reps:
+            visits.append((spent, found))
+        return found / task.scale
+
+    point, evaluations = SEARCHES[name](energy, reps, start=start, rhobeg=rhobeg, rhoend=rhoend, cap=cap)
+    return Climb(point * task.features.unit.numpy(), evaluations, tuple(visits))
 
 
 class _Counted:

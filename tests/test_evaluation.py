@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import weakref
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,11 +15,23 @@ from qiskit.quantum_info import SparsePauliOp
 
 from qiskit_metainit import card, evaluation, plugins
 from qiskit_metainit.arrival import evaluations_until
-from qiskit_metainit.comparison import Arrival, Comparison, Protocol, Result, course_grid, read_cells, write_cells
-from qiskit_metainit.descent import best_constant, descend
+from qiskit_metainit.comparison import (
+    SEARCH,
+    Arrival,
+    Comparison,
+    Protocol,
+    Result,
+    course_grid,
+    looks,
+    read_cells,
+    write_cells,
+)
+from qiskit_metainit.descent import best_constant, descend, descend_all
 from qiskit_metainit.engines.statevector import Statevector
 from qiskit_metainit.evaluation import compare
+from qiskit_metainit.jobs import BASELINES
 from qiskit_metainit.landscapes import Landscapes
+from qiskit_metainit.layerwise import SEARCHES, Climb, climb
 from qiskit_metainit.model import Model
 from qiskit_metainit.models.constant import Constant
 from qiskit_metainit.models.linear_ramp import LinearRamp
@@ -318,13 +331,12 @@ def test_as_many_random_starts_are_searched_as_asked_for(
     rng: np.random.Generator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     searched: list[int] = []
-    search = local_optimum
 
-    def counted(*arguments: Any) -> float:
-        searched[-1] += 1
-        return search(*arguments)
+    def counted(engine: Statevector, tasks: Sequence[Task], points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        searched[-1] += len(points)
+        return descend_all(engine, tasks, points)
 
-    monkeypatch.setattr(evaluation, "local_optimum", counted)
+    monkeypatch.setattr(evaluation, "descend_all", counted)
     sampled, optima = problems(rng, 1), []
     for searches in (0, 2, None):
         searched.append(0)
@@ -359,6 +371,131 @@ def test_instances_come_one_after_the_other(rng: np.random.Generator, monkeypatc
     np.testing.assert_allclose(parts.optimum, whole.optimum, atol=1e-9)
     for name, result in whole.results.items():
         np.testing.assert_allclose(parts.results[name].ratio, result.ratio, atol=1e-9)
+
+
+# Searches
+
+
+@pytest.fixture(scope="module")
+def searched() -> Comparison:
+    protocol = Protocol(reps=2, random_starts=2, cap=70, resamples=20, optimizers=("cobyla", "spsa"), repeats=1)
+    return compare({"sk_infinity": SkInfinity()}, sampled_once(), protocol, searches=["interp", "fourier"])
+
+
+@pytest.mark.parametrize("name", SEARCHES)
+def test_every_number_of_a_search_is_what_it_says(name: str, searched: Comparison) -> None:
+    engine, result = Statevector(), searched.results[name]
+    assert result.asked is not None
+    assert result.reaction is None
+    assert result.queries == round(np.median(result.asked))
+    assert result.arrivals.keys() == {SEARCH}
+    arrived = []
+    for row, problem in enumerate(sampled_once()):
+        task, (low, high) = Task.qaoa(problem.operator, reps=2), spectrum(problem.operator)
+        found = climb(name, engine, task, cap=70)
+        assert result.asked[row] == found.evaluations
+        end = (high - energies(engine, [task], found.point[None])[0]) / (high - low)
+        assert result.ratio[row] == pytest.approx(end, abs=1e-9)
+        assert searched.optimum[row] >= end - 1e-12
+        mean = searched.results["random"].ratio[row]
+        target = high - (mean + 0.99 * (searched.optimum[row] - mean)) * (high - low)
+        count = next((count for count, energy in found.visits if energy <= target), 10**6)
+        arrived.append(count <= 70)
+        assert result.arrivals[SEARCH].evaluations[row] == min(count, 70)
+    assert result.arrivals[SEARCH].share == np.mean(arrived)
+    assert any(arrived)
+    course = result.arrivals[SEARCH].course
+    assert np.isnan(course[0])  # it is at p = 1 then
+    assert (np.diff(course[np.isfinite(course)]) >= 0).all()
+    assert np.isfinite(course[-1])
+
+
+def test_the_ends_of_searches_are_searched_for_the_best_optimum(
+    rng: np.random.Generator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[tuple[float, ...]] = []
+
+    def recorded(engine: Statevector, tasks: Sequence[Task], points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        seen.extend(map(tuple, points))
+        return descend_all(engine, tasks, points)
+
+    monkeypatch.setattr(evaluation, "descend_all", recorded)
+    sampled = problems(rng, 1)
+    protocol = Protocol(reps=1, random_starts=1, random_searches=0)
+    found = compare({}, sampled, protocol, evaluations=False, searches=["interp"])
+    assert tuple(climb("interp", Statevector(), Task.qaoa(sampled[0].operator, reps=1)).point) in seen
+    assert found.optimizers == ()
+    assert found.results["interp"].arrivals == {}
+    worst = np.full(9, spectrum(sampled[0].operator)[1])
+    monkeypatch.setattr(evaluation, "descend_all", lambda engine, tasks, points: (worst, points))
+    found = compare({}, sampled, protocol, evaluations=False, searches=["interp"])
+    assert found.optimum[0] == found.results["interp"].ratio[0]  # known, even if no search went on from there
+
+
+def test_a_search_that_arrives_beyond_the_cap_counts_as_the_cap(rng: np.random.Generator) -> None:
+    [problem] = problems(rng, 1)
+    scale = evaluation._Scale(Statevector(), Task.qaoa(problem.operator, reps=1), low=-1.0, high=1.0)
+    found = Climb(np.zeros(2), 90, ((30, 0.5), (31, 0.7), (40, -0.8), (41, -0.9), (42, -1.0)))
+    for cap, target, expected in ((100, 0.9, (40, True)), (39, 0.9, (39, False)), (100, 1.01, (100, False))):
+        course = scale.way_of(found, target, cap)
+        assert (course.evaluations, course.arrived) == expected
+        assert (np.isnan(course.best) == (course_grid(cap) < 30)).all()
+    assert scale.way_of(found, 0.9, 100).best[-1] == pytest.approx(0.9)  # it stays where it arrived
+    assert scale.way_of(found, 1.01, 100).best[-1] == pytest.approx(1.0)
+
+
+def test_a_search_is_no_formula(searched: Comparison) -> None:
+    assert searched.searches == ("interp", "fourier")
+    assert searched.optimizers == ("cobyla", "spsa")
+    assert searched.strongest([*BASELINES, "interp", "fourier"]) == "sk_infinity"
+    free = {**searched.results, "interp": Result(0, np.ones(4), asked=np.zeros(4))}
+    assert Comparison(searched.protocol, free, searched.optimum).strongest(["interp"]) == "random"
+    assert {row[0] for row in card.duels(searched, BASELINES)[1:]} == {"interp", "fourier", "random"}
+    assert [row[0] for row in card.reactions(searched)[1:]] == ["sk_infinity"]
+
+
+def test_a_search_has_one_arrival_in_every_column(searched: Comparison) -> None:
+    rows = {row[0]: row[1:] for row in card.arrivals(searched)}
+    for name in SEARCHES:
+        assert rows[name][:3] == rows[name][3:]
+        asks = card.table(searched, BASELINES)
+        assert next(row for row in asks if row[0] == name)[5] == str(searched.results[name].queries)
+    assert "the same under every optimiser" in card.searching(searched.searches)
+    assert "To 99%" not in card.searching(searched.searches, arrivals=False)
+
+
+def test_searches_survive_json(searched: Comparison) -> None:
+    content = json.loads(json.dumps(searched.as_json()))
+    assert all(isinstance(count, int) for count in content["results"]["interp"]["asked"])
+    again = Comparison.from_json(content)
+    assert again.searches == searched.searches
+    assert again.content() == searched.content()
+    assert card.arrivals(again) == card.arrivals(searched)
+
+
+@pytest.mark.parametrize(
+    ("searches", "settings", "message"),
+    [
+        (["grid"], {}, "one of interp, fourier, but 'grid' came"),
+        (["interp", "interp"], {}, "'interp' came twice"),
+        (["fourier"], {}, "'fourier' came twice"),
+        (["interp"], {"shots": 9}, "exact energies, but shots=9 came"),
+    ],
+)
+def test_searches_that_cannot_be_are_refused(
+    searches: list[str], settings: dict[str, Any], message: str, rng: np.random.Generator
+) -> None:
+    with pytest.raises(ValueError, match=message):
+        compare({"fourier": Constant()}, problems(rng, 1), Protocol(reps=1, **settings), searches=searches)
+
+
+def test_searches_need_a_problem_that_their_first_point_serves() -> None:
+    mixed = Problem(operator=SparsePauliOp(["ZZ", "XI"]), family="custom", nodes=(0, 1))
+    with pytest.raises(ValueError, match=r"SK-infinity's point, but .* X or Y terms"):
+        compare({}, [mixed], Protocol(reps=1), searches=["interp"])
+
+
+# Results
 
 
 def test_a_comparison_needs_an_instance() -> None:
@@ -486,6 +623,41 @@ def test_several_cells_are_one_file(comparison: Comparison, tmp_path: Path) -> N
     assert read_cells(json.loads((tmp_path / "one.json").read_text())).keys() == {"one"}
     with pytest.raises(KeyError):
         read_cells({"other": 3})
+
+
+ORIGIN = {"problem": "maxcut", "family": {"sizes": (4,)}, "instances": 2, "seed": 3}
+
+
+def test_looks_at_the_same_instances_are_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "cells.json"
+    cells = {"one": made(ours=[0.8, 0.9]), "two": made(ours=[0.7, 0.9])}
+    for place in range(3):
+        monkeypatch.setattr("sys.argv", ["metainit", str(place)])
+        looked = looks(path, ORIGIN)
+        write_cells(path, {"one": cells["one"]}, **ORIGIN, twins=0, looks=looked)
+        write_cells(path, cells, **ORIGIN, twins=0, looks=looked)  # one run writes after every depth
+        content = json.loads(path.read_text())
+        assert [look["command"] for look in content["looks"]] == [f"metainit {row}" for row in range(place + 1)]
+        assert all(look["versions"] == content["versions"] for look in content["looks"])
+        assert read_cells(content).keys() == {"one", "two"}
+    for key, value in {"seed": 4, "instances": 3, "family": {"sizes": [5]}, "problem": "ising"}.items():
+        assert len(looks(path, {**ORIGIN, key: value})) == 1
+    assert len(looks(path, {"folder": "mine", "instances": 2})) == 1
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", "3", '{"seed": 3}', "\udcff"])
+def test_a_file_of_something_else_has_no_looks(text: str, tmp_path: Path) -> None:
+    (tmp_path / "other.json").write_bytes(text.encode(errors="surrogateescape"))
+    assert len(looks(tmp_path / "other.json", ORIGIN)) == len(looks(tmp_path / "none.json", ORIGIN)) == 1
+
+
+@pytest.mark.parametrize("path", STORED, ids=[path.stem for path in STORED])
+def test_a_file_from_before_looks_were_kept_was_one(path: Path) -> None:
+    content = json.loads(path.read_text())
+    origin = {key: content[key] for key in ("family", "instances", "seed")}
+    before, now = looks(path, origin)
+    assert before == {"command": content["command"], "versions": content["versions"]}
+    assert now["command"] != before["command"]
 
 
 # Tables and protocols

@@ -12,7 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from qiskit.quantum_info import SparsePauliOp
 
-from qiskit_metainit.isomorphism import duplicates
+from qiskit_metainit import isomorphism
+from qiskit_metainit.isomorphism import duplicates, twins
 from qiskit_metainit.problem import Problem, as_pauli_sum
 from qiskit_metainit.problems.ising import Ising
 from qiskit_metainit.problems.labs import Labs
@@ -198,3 +199,35 @@ def test_a_training_set_is_searched() -> None:
     for i, j in found:
         assert isomorphic_slow(tested[i].operator, training[j].operator)
     assert all(isomorphic_slow(tested[i].operator, training[j].operator) for i, j in found[:5])
+
+
+def test_twins_within_a_list_are_those_that_networkx_finds(monkeypatch: pytest.MonkeyPatch) -> None:
+    compared = []
+    exact = isomorphism._Form.isomorphic
+    monkeypatch.setattr(isomorphism._Form, "isomorphic", lambda *pair: compared.append(pair) or exact(*pair))
+    graphs = [nx.random_regular_graph(3, 10, seed=seed) for seed in range(40)]
+    first = [next(j for j in range(i + 1) if nx.is_isomorphic(graphs[j], graphs[i])) for i in range(40)]
+    expected = [(i, j) for i, j in enumerate(first) if i != j]
+    assert 5 < len(expected) < 35
+    assert twins([unweighted(graph) for graph in graphs]) == expected
+    assert len(compared) == len(expected)  # regular graphs that differ are told apart without trying to match them
+
+
+def test_twins_may_differ_in_units_and_numbering() -> None:
+    path = MaxCut.from_edges([(0, 1), (1, 2, 3.0)])
+    other, unlike = MaxCut.from_edges([("z", "y", 6.0), ("x", "y", 2.0)]), MaxCut.from_edges([(0, 1), (1, 2, 2.0)])
+    assert twins([path, unlike, other, unlike]) == [(2, 0), (3, 1)]
+    assert twins([path, unlike]) == twins([]) == []
+
+
+@pytest.mark.parametrize(
+    "graph",
+    [nx.star_graph(30), nx.hypercube_graph(5), nx.cycle_graph(230), nx.complete_graph(16), nx.paley_graph(13)],
+    ids=["star", "hypercube", "ring of more than are marked", "complete", "Paley"],
+)
+def test_symmetric_graphs_are_matched(graph: nx.Graph, rng: np.random.Generator) -> None:
+    graph = nx.Graph(nx.convert_node_labels_to_integers(graph))
+    moved = nx.relabel_nodes(graph, dict(enumerate(rng.permutation(len(graph)).tolist())))
+    assert duplicates([unweighted(moved)], [unweighted(graph)]) == [(0, 0)]
+    moved.remove_edge(*next(iter(moved.edges)))
+    assert duplicates([unweighted(moved)], [unweighted(graph)]) == []

@@ -388,6 +388,54 @@ def test_optimisers_and_shots_have_their_columns(metainit: Program, monkeypatch:
     assert code == 0, err
 
 
+def test_searches_have_their_rows(small: Path, metainit: Program, tmp_path: Path) -> None:
+    stored, picture = tmp_path / "stored.json", tmp_path / "picture.png"
+    arguments = ("--sizes", 4, "--reps", "1-2", *TINY, "--searches", "interp,fourier", "--json", stored)
+    code, out, err = metainit("evaluate", small, *arguments, "--picture", picture)
+    assert code == 0, err
+    assert "interp, fourier: searches, not formulas." in flat(out)
+    content = json.loads(stored.read_text())
+    for cell in content["cells"]:
+        for name in ("interp", "fourier"):
+            row = cell["results"][name]
+            assert row["queries"] == round(np.median(row["asked"])) > 5
+            assert row["arrivals"].keys() == {"search"}
+            assert "reaction" not in row
+    assert picture.read_bytes().startswith(b"\x89PNG")
+    code, _, err = metainit("card", small, stored)
+    assert code == 0, err
+    assert "interp, fourier: searches, not formulas." in (small / "card.md").read_text()
+
+
+def test_instances_that_come_again_are_told(metainit: Program, tmp_path: Path) -> None:
+    stored = tmp_path / "stored.json"
+    tiny = ("--sizes", 4, "--reps", 1, "--instances", 3, *TINY[2:], "--points-only", "--json", stored)
+    code, out, err = metainit("evaluate", "sk_infinity", "--graphs", "complete", *tiny)
+    assert code == 0, err
+    assert "2 of the 3 instances are isomorphic to an earlier one" in flat(out)
+    assert json.loads(stored.read_text())["twins"] == 2
+    code, out, err = metainit("evaluate", "sk_infinity", "--weights", "normal", *tiny)
+    assert code == 0, err
+    assert "isomorphic" not in out
+    assert json.loads(stored.read_text())["twins"] == 0
+
+
+def test_every_look_at_the_same_instances_is_kept(metainit: Program, tmp_path: Path) -> None:
+    stored = tmp_path / "stored.json"
+
+    def looked(*arguments: object) -> list[str]:
+        code, _, err = metainit("evaluate", *arguments, "--sizes", 4, *TINY, "--points-only", "--json", stored)
+        assert code == 0, err
+        return [look["command"] for look in json.loads(stored.read_text())["looks"]]
+
+    [first] = looked("sk_infinity", "--reps", "1-2")
+    assert first.startswith("metainit evaluate sk_infinity --reps 1-2")
+    again = looked("tqa", "--reps", 1)
+    assert [command.split()[2] for command in again] == ["sk_infinity", "tqa"]
+    [other] = looked("tqa", "--seed", 5)
+    assert "--seed 5" in other
+
+
 def test_folders_of_the_same_name_are_both_evaluated(small: Path, metainit: Program, tmp_path: Path) -> None:
     twin = tmp_path / "twin" / "small"
     code, _, err = metainit("train", "sk_correction", "--output", twin, *TRAIN, *SMALL, "--seed", 1)
@@ -414,6 +462,7 @@ def test_folders_of_the_same_name_are_both_evaluated(small: Path, metainit: Prog
         (("evaluate", "qaoa", "--problem", "ising", "--problem-setting", "couplings=x"), "A setting needs KEY=JSON"),
         (("evaluate", "qaoa", "--optimizers", "adam"), "must be one of cobyla, l_bfgs_b, spsa, but 'adam' came"),
         (("evaluate", "qaoa", "--optimizers", "l_bfgs_b", "--shots", "9"), "l_bfgs_b needs exact energies"),
+        (("evaluate", "qaoa", "--searches", "grid"), "Each of searches must be one of interp, fourier, but 'grid'"),
         (("evaluate", "qaoa", "--on", "nowhere"), "nowhere"),
         (("train", "lstm", "--output", "x", "--problem", "labs", "--graphs", "regular"), "takes the settings sizes"),
         (("evaluate", "qaoa", "--on", ".", "--sizes", "4"), "--on brings its own instances"),
