@@ -144,7 +144,9 @@ def list_() -> None:
 
 @app.command()
 def train(
-    model: Annotated[str, typer.Argument(help="A model with weights, such as lstm or sk_correction (metainit list).")],
+    model: Annotated[
+        str, typer.Argument(help="A model with weights, such as lstm or graph_correction (metainit list).")
+    ],
     output: Annotated[Path, typer.Option(help="Folder for the artifact, its checkpoint and its loss curve.")],
     reps: Annotated[str, typer.Option(help="QAOA layers: 2, 1,2,3 or 1-8.")] = "1",
     problem: Annotated[str, typer.Option(help="A problem family (metainit list).")] = "maxcut",
@@ -159,7 +161,7 @@ def train(
     ),
     steps: Annotated[int, typer.Option(help="Gradient steps.", min=1)] = 2000,
     batch: Annotated[int, typer.Option(help="Instances a step.", min=1)] = 64,
-    instances: Annotated[int, typer.Option(help="Training instances of each depth.", min=1)] = 1008,
+    instances: Annotated[int, typer.Option(help="Training instances.", min=1)] = 1008,
     learning_rate: Annotated[float, typer.Option(help="Adam's, at the start.")] = 3e-3,
     engine: Annotated[
         str, typer.Option(help="Answers with costs and gradients: statevector, parameter_shift, general_shift, spsa.")
@@ -172,6 +174,9 @@ def train(
     ] = None,
     seed: Annotated[int, typer.Option(help="Of the weights, the instances and the noise.")] = 0,
     setting: Annotated[list[str] | None, typer.Option(help="A setting of the model, KEY=JSON; repeatable.")] = None,
+    start_from: Annotated[
+        str | None, typer.Option(help="Begin with the weights of a shipped initializer or an artifact's folder.")
+    ] = None,
 ) -> None:
     """Meta-train a model on random instances; repeat the command to go on after an interruption."""
     import numpy as np
@@ -202,6 +207,7 @@ def train(
                 seed=seed,
                 schedule=Schedule(learning_rate=learning_rate, instances=instances),
                 folder=output,
+                start_from=start_from,
                 engine=answers,
                 progress=lambda step, value: update("training", step + 1, steps, note(value)),  # type: ignore[call-arg]
             )

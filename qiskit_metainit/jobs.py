@@ -108,6 +108,7 @@ def train_artifact(
     seed: int,
     schedule: Schedule,
     folder: Path,
+    start_from: str | None = None,
     engine: Engine | None = None,
     progress: Callable[[int, float], None],
 ) -> tuple[MetaInitializer, Report]:
@@ -124,6 +125,7 @@ def train_artifact(
         seed: of the weights and of the instances.
         schedule: of the optimiser.
         folder: for the artifact; a checkpoint beside the weights is resumed and removed at the end.
+        start_from: a shipped name or an artifact's folder, whose weights the model begins with.
         engine: answers with costs and gradients; None for exact ones.
         progress: called with (step, loss).
 
@@ -142,6 +144,8 @@ def train_artifact(
             network: Model = cls(**settings)
     except TypeError as error:
         raise ValueError(f"The model {model!r} does not take these settings: {error}.") from error
+    if start_from is not None:
+        adopt(network, MetaInitializer.load(start_from).model, start_from)
     folder.mkdir(parents=True, exist_ok=True)  # now, not after hours of training
     meta = MetaInitializer(network, engine)
     report = meta.train(
@@ -158,6 +162,28 @@ def train_artifact(
     meta.save(folder, command=command())
     checkpoint.unlink(missing_ok=True)
     return MetaInitializer.load(folder), report
+
+
+def adopt(model: Model, trained: Model, name: str) -> None:
+    """Give a model the weights of a trained one, of its own kind or of the kind of a part of it.
+
+    Raises:
+        ValueError: if the model has no room for any of the weights.
+
+    >>> from qiskit_metainit.models.graph_correction import GraphCorrection
+    >>> from qiskit_metainit.models.refinement import Refinement
+    >>> adopt(Refinement(queries=2, width=8), GraphCorrection(width=8), "mine")
+    """
+    weights, own = trained.state_dict(), model.state_dict()
+    places = {key: [place for place in own if place == key or place.partition(".")[2] == key] for key in weights}
+    lost = [key for key, found in places.items() if not found or own[found[0]].shape != weights[key].shape]
+    if lost or not weights:
+        kinds = [f"{type(each).__name__} ({dict(each.settings)})" for each in (model, trained)]
+        raise ValueError(
+            f"To start from {name!r} a model with room for its weights is needed, but {kinds[0]} has none for "
+            f"{', '.join(lost[:3]) or 'it has no weights'}. Train a model like it: {kinds[1]}."
+        )
+    model.load_state_dict({**own, **{place: weights[key] for key, found in places.items() for place in found[:1]}})
 
 
 def line_up(

@@ -67,7 +67,9 @@ class GraphCorrection(Model):
         return needs_qaoa(self, features)
 
     def prepare(self, sample: Callable[[int], FeatureBatch]) -> None:
-        """See Model."""
+        """See Model; a model that was trained before keeps what its weights were trained with."""
+        if (self.spread != 1).any():
+            return
         context = _context(sample(_SAMPLE))
         self.center.copy_(context.mean(dim=0))
         self.spread.copy_(context.std(dim=0, correction=0) + 1e-3)

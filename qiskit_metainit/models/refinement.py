@@ -47,7 +47,7 @@ class Refinement(Model):
         self.channels = channels
         self.rounds = rounds
         self.proposer = GraphCorrection(width=width, layers=layers, channels=channels, rounds=rounds)
-        self.network = perceptron(self.proposer.inputs, *[width] * layers, 2 * queries - 1, silent=True)
+        self.response = perceptron(self.proposer.inputs, *[width] * layers, 2 * queries - 1, silent=True)
 
     def unsupported(self, features: Features) -> str | None:
         """See Model."""
@@ -61,7 +61,7 @@ class Refinement(Model):
         """See Model."""
         points, inputs, trust = self.proposer.look(features)
         points = self.proposer.corrected(points, inputs, trust, features)
-        learned = torch.where(features.mask[..., None], trust[:, None, None] * self.network(inputs).double(), 0.0)
+        learned = torch.where(features.mask[..., None], trust[:, None, None] * self.response(inputs).double(), 0.0)
         directions, steps = learned[..., : self.queries - 1] + self._waves(features), learned[..., self.queries - 1 :]
         return points, (points, directions, steps, points.new_zeros(len(points), 0))
 
