@@ -87,6 +87,13 @@ class Artifact:
     training: Mapping[str, Any] = field(default_factory=dict)
     """Command, seed, versions and the like, JSON values."""
 
+    @property
+    def families(self) -> tuple[str, ...]:
+        """The families trained on, those of its parts for a mixture."""
+        parts = self.training.get("family", {}).get("parts", ())
+        whole = () if self.coverage is None else (self.coverage.family,)
+        return tuple(dict.fromkeys(part["family"] for part in parts)) or whole
+
 
 def shipped() -> list[str]:
     """Return the names of the artifacts that come with the package.

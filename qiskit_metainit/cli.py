@@ -134,7 +134,8 @@ def list_() -> None:
     for name in artifact.shipped():
         stored = artifact.read(name)
         coverage = stored.coverage
-        trained = "" if coverage is None else f"{coverage.family}, {coverage.qubits[0]}-{coverage.qubits[1]} qubits, "
+        kinds = ", ".join(stored.families)
+        trained = "" if coverage is None else f"{kinds}, {coverage.qubits[0]}-{coverage.qubits[1]} qubits, "
         trained += "" if coverage is None else f"reps {', '.join(map(str, coverage.reps))}"
         rows.append([name, type(stored.model).__name__, str(stored.model.queries), trained])
     show(rows, "Shipped initializers")

@@ -315,7 +315,7 @@ class MetaInitializer:
     def _extrapolates(self, task: Features, problem: Problem | None) -> bool:
         if self.coverage is None:
             return False
-        other_family = problem is not None and problem.family != self.coverage.family
+        other_family = problem is not None and problem.family not in self._artifact.families
         return other_family or self.coverage.extrapolates(task)
 
 

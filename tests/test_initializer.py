@@ -29,7 +29,10 @@ from qiskit_metainit.models.random_point import RandomPoint
 from qiskit_metainit.models.sk_correction import SkCorrection
 from qiskit_metainit.models.sk_infinity import SkInfinity
 from qiskit_metainit.problem import Problem
+from qiskit_metainit.problems.ising import Ising
 from qiskit_metainit.problems.maxcut import MaxCut
+from qiskit_metainit.problems.mixture import Mixture
+from qiskit_metainit.problems.qubo import Qubo
 from qiskit_metainit.proposal import CoverageError, CoverageWarning
 from qiskit_metainit.training import Report, Schedule
 
@@ -383,6 +386,17 @@ def test_sizes_and_families_beyond_the_training_are_extrapolation(corrected: Met
     assert corrected.propose([PATH], reps=2, problem=other)[0].extrapolated
     assert not corrected.propose([PATH], reps=2, problem=own)[0].extrapolated
     assert not MetaInitializer(SkInfinity()).propose([PATH], reps=2)[0].extrapolated
+
+
+def test_problems_of_any_part_of_a_mixture_are_no_extrapolation():
+    parts = [{"family": name, "settings": {"sizes": [4]}} for name in ("maxcut", "ising")]
+    meta = MetaInitializer(SkCorrection(width=4, layers=1))
+    meta.train(Mixture(parts=parts), reps=2, steps=1, batch=2, rng=0, schedule=Schedule(instances=8))
+    families = MaxCut(sizes=[4]), Ising(sizes=[4], graphs=["erdos_renyi"]), Qubo(sizes=[4])
+    problems = [family.sample(np.random.default_rng(3)) for family in families]
+    found = [meta.propose([each.operator], reps=2, problem=each)[0] for each in problems]
+    assert [proposal.extrapolated for proposal in found[:2]] == [False, False]
+    assert found[2].extrapolated or not found[2].covered
 
 
 # Queries
