@@ -39,7 +39,8 @@ SPIN_FEATURES = (
 
 _WALKS = 5  # steps of the longest
 _DENSE = 512  # spins up to which matrices are dense
-_WORK = 60_000_000  # multiplications a step may take, beyond; walks are counted from so many spins as that allows
+_WORK = 60_000_000  # multiplications a step may take, beyond; walks are counted from as many spins as that allows
+_HELD = 4_000_000  # numbers a step may hold
 
 
 @dataclass(frozen=True, eq=False)
@@ -99,7 +100,7 @@ def _tame(values: Array) -> Array:
 
 def _walks(weights: Array, ends: NDArray[np.int64], size: int, degree: float) -> Array:
     """Return (E, 8) of E pairs: walks of 2 to 5 steps, weighted, then with all weights 1 over d^((k - 1) / 2)."""
-    rows = size if size <= _DENSE else _WORK // (2 * len(ends)) + 1
+    rows = size if size <= _DENSE else min(_WORK // (2 * len(ends)), _HELD // size) + 1
     chosen = np.sort(np.random.default_rng(0).permutation(size)[:rows])
     row_of = np.full(size, -1)
     row_of[chosen] = np.arange(chosen.size)

@@ -529,7 +529,7 @@ def test_solve_prints_the_cut_and_a_verdict(graph: Path, metainit: Program) -> N
     assert "shots spent 448" in text  # six evaluations and the final sampling
     for sentence in (
         "Start: qaoa, 0 queries.",
-        "Extrapolated: qaoa was trained on 6-9 nodes, this graph has 4.",
+        "Extrapolated: qaoa was trained on 6-10 nodes, this graph has 4.",
         "Evaluations to 99% of the way to the best known energy",
         "no proof of the optimum",
     ):

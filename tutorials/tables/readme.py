@@ -11,17 +11,25 @@ from typing import Any
 import numpy as np
 
 from qiskit_metainit.card import markdown, table
-from qiskit_metainit.comparison import Comparison
+from qiskit_metainit.comparison import Comparison, read_cells
 from qiskit_metainit.jobs import BASELINES
 from qiskit_metainit.reproductions._lin2025_paper import PHASE_ONE
 
 ROOT = Path(__file__).resolve().parents[2]
+CELLS = (
+    *("er", "er_uniform", "er_exponential", "er_normal", "regular", "regular_exponential", "complete_uniform", "sk"),
+    *("fields", "qubo", "p_spin"),
+    *("barabasi_albert", "watts_strogatz", "grid", "heavy_hex", "er_signs", "er_power_law"),
+)
+"""Endings of the files of ``tutorials/results`` that README's table of the headroom is made of, in its order."""
 
 
 def rendered(text: str) -> str:
     """Return a text with every block between `<!-- table NAME -->` and `<!-- end -->` made anew."""
 
     def block(match: re.Match[str]) -> str:
+        if match[1] == "headroom":
+            return f"<!-- table headroom -->\n{headroom()}\n<!-- end -->"
         folder = "reproductions" if match[1] == "lin2025" else "results"
         path = ROOT / "tutorials" / folder / f"{match[1]}.json"
         content = json.loads(path.read_text(encoding="utf-8"))
@@ -34,6 +42,29 @@ def rendered(text: str) -> str:
         return f"<!-- table {match[1]} -->\n{note}\n\n{markdown(rows)}\n<!-- end -->"
 
     return re.sub(r"<!-- table (\w+) -->.*?<!-- end -->", block, text, flags=re.DOTALL)
+
+
+def headroom() -> str:
+    """Return the share of the headroom that `qaoa` closes with no query, by instances and depth."""
+    rows: list[list[str]] = []
+    for place in CELLS:
+        content = json.loads((ROOT / "tutorials" / "results" / f"qaoa_{place}.json").read_text(encoding="utf-8"))
+        cells = {cell.protocol.reps: cell for _, cell in read_cells(content).values()}
+        if not rows:
+            rows.append(["instances", *(f"p = {reps}" for reps in cells), "worst tenth"])
+        worst = min(cell.worst_decile("qaoa", cell.strongest(BASELINES)) for cell in cells.values())
+        title = content["cells"][0]["title"].partition(", reps")[0]
+        rows.append([title, *map(closed, cells.values()), f"{worst:+z.4f}"])
+    return markdown(rows)
+
+
+def closed(cell: Comparison) -> str:
+    """Return the share of the headroom closed over the strongest formula, or what is left where there is none."""
+    found = cell.headroom("qaoa", cell.strongest(BASELINES))
+    if found is None:
+        return f"({(cell.optimum - cell.results['qaoa'].ratio).mean():.4f} left)"
+    share, low, high = (f"{value:.2f}" for value in found)
+    return f"{share} [{low} {high}]"
 
 
 def sequence_models(content: Mapping[str, Any]) -> str:
