@@ -45,7 +45,7 @@ class Coverage:
     """What a model was trained for."""
 
     reps: tuple[int, ...]
-    """Depths p."""
+    """Depths p; if several, twice the deepest is served, as extrapolation."""
     qubits: tuple[int, int]
     """Smallest and largest size trained on; larger ones are served, as extrapolation."""
     family: str
@@ -61,7 +61,7 @@ class Coverage:
             return f"it was trained for QAOA, but another ansatz with {task.num_parameters} parameters came"
         if not task.diagonal:
             return "it was trained for diagonal operators (products of Z), but this one has X or Y terms"
-        if task.reps not in self.reps:
+        if task.reps not in self.reps and not self._deeper(task):
             return f"it was trained for reps {_ranges(self.reps)}, but reps={task.reps} came"
         if task.order > self.order:
             return f"it was trained for terms on up to {self.order} qubits, but this operator has {task.order}"
@@ -70,8 +70,12 @@ class Coverage:
         return None
 
     def extrapolates(self, task: Features) -> bool:
-        """Return whether a covered task is smaller or larger than those trained on."""
-        return not self.qubits[0] <= task.num_qubits <= self.qubits[1]
+        """Return whether a covered task is smaller, larger or deeper than those trained on."""
+        return not self.qubits[0] <= task.num_qubits <= self.qubits[1] or task.reps not in self.reps
+
+    def _deeper(self, task: Features) -> bool:
+        """Return whether a task is up to twice as deep as the deepest of several depths that were trained on."""
+        return len(self.reps) > 1 and max(self.reps) < task.reps <= 2 * max(self.reps)
 
 
 @dataclass(frozen=True, eq=False)

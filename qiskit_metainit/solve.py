@@ -25,6 +25,7 @@ from qiskit_metainit.provenance import command, versions
 from qiskit_metainit.qaoa_run import Run, make_optimizer, run_qaoa
 from qiskit_metainit.race import Yardstick
 from qiskit_metainit.rating import random_points
+from qiskit_metainit.terminal import spans
 
 COMPARED_QUBITS = 16
 """Up to this size the saving against random starts is measured by exact simulation; it spends no shots."""
@@ -156,7 +157,8 @@ def _verdict(meta: MetaInitializer, problem: Problem, run: Run, noise: str | Non
     elif proposal.extrapolated:
         low, high = coverage.qubits
         sentences.append(
-            f"Extrapolated: {meta.name} was trained on {low}-{high} nodes, this graph has {problem.num_qubits}."
+            f"Extrapolated: {meta.name} was trained on {low}-{high} nodes at p = {spans(coverage.reps)}, "
+            f"this graph has {problem.num_qubits} at p = {len(proposal.point) // 2}."
         )
     else:
         sentences.append(f"Covered: {meta.name} was trained on problems of this size and depth.")

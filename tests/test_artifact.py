@@ -329,3 +329,14 @@ def test_the_golden_artifact_of_format_1_loads_and_gives_its_points() -> None:
         # So that it is the weights that are kept, not the formula beneath them.
         formula = MetaInitializer(SkInfinity()).initial_point(operator, reps=row["reps"])
         assert np.abs(point - formula).max() > 1e-3
+
+
+def test_several_depths_cover_up_to_twice_the_deepest() -> None:
+    several, one = (Coverage(reps=reps, qubits=(2, 4), family="maxcut") for reps in ((1, 2, 3), (3,)))
+    for reps, covered in ((3, True), (4, True), (6, True), (7, False)):
+        task = features.of_qaoa(SparsePauliOp("ZZ"), reps)
+        assert (several.outside(task) is None) == covered
+        assert several.extrapolates(task) == (reps > 3)
+        assert (one.outside(task) is None) == (reps == 3)
+    gap = Coverage(reps=(1, 3), qubits=(2, 4), family="maxcut")
+    assert gap.outside(features.of_qaoa(SparsePauliOp("ZZ"), 2)) is not None

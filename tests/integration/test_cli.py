@@ -529,7 +529,7 @@ def test_solve_prints_the_cut_and_a_verdict(graph: Path, metainit: Program) -> N
     assert "shots spent 448" in text  # six evaluations and the final sampling
     for sentence in (
         "Start: qaoa, 0 queries.",
-        "Extrapolated: qaoa was trained on 6-10 nodes, this graph has 4.",
+        "Extrapolated: qaoa was trained on 6-10 nodes at p = 1-8, this graph has 4 at p = 1.",
         "Evaluations to 99% of the way to the best known energy",
         "no proof of the optimum",
     ):
@@ -541,9 +541,9 @@ def test_the_verdict_says_what_the_start_was(metainit: Program, tmp_path: Path) 
     ring.write_text("\n".join(f"{i} {(i + 1) % 6}" for i in range(6)))
     assert solved(metainit, ring, *QUICK)["verdict"][1].startswith("Covered")
     ring.write_text("\n".join(f"{i} {i + 1}" for i in range(2)))
-    content = solved(metainit, ring, "--reps", 11, "--evaluations", 30, "--shots-per-eval", 16)
+    content = solved(metainit, ring, "--reps", 17, "--evaluations", 40, "--shots-per-eval", 16)
     assert content["start"]["model"] == "sk_infinity"
-    assert "reps=11 came; the formula stood in" in content["verdict"][1]
+    assert "reps=17 came; the formula stood in" in content["verdict"][1]
     assert "formula" in solved(metainit, ring, *QUICK, "--initializer", "sk_infinity")["verdict"][1]
 
 
