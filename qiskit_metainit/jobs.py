@@ -34,15 +34,18 @@ NAMED_INPUTS = ("analytic_p1",)
 on classically, so it is not among the formulas that headroom is counted from."""
 
 _LIMITS = (
-    "Sizes beyond those trained on are extrapolation: served, and said so in the proposal.",
-    "Linear terms, terms on more than two qubits and other ansatz circuits are not covered: a formula stands in.",
+    "Sizes beyond those trained on, and up to twice the deepest of several depths, are extrapolation: served, and said "
+    "so in the proposal.",
     "The best local optimum found is a lower bound of the landscape's optimum.",
 )
 
 
 def limits(stored: Artifact) -> list[str]:
     """Return the sentences that an artifact's card ends with."""
+    order, fields = (stored.coverage.order, stored.coverage.fields) if stored.coverage else (2, False)
+    uncovered = [*([] if fields else ["linear terms"]), f"terms on more than {order} qubits", "other ansatz circuits"]
     return [
+        f"Not covered are {', '.join(uncovered)}: a formula stands in where there is one.",
         f"Trained on {noise_of(stored.training)} and judged on exact expectation values: under shot noise and device "
         "noise the energies are blurred, and with them the lead of a good start.",
         *_LIMITS,

@@ -164,7 +164,7 @@ def test_an_artifact_says_what_noise_it_was_trained_under(tmp_path: Path) -> Non
     }
     assert report.shots == 30 * 2 * 2 * 2 * 3  # steps, proposals, instances, circuits
     assert noise_of(stored.training) == "30 shots a circuit under the noise of fake_fez"
-    assert "Trained on 30 shots a circuit under the noise of fake_fez" in limits(stored)[0]
+    assert "Trained on 30 shots a circuit under the noise of fake_fez" in limits(stored)[1]
 
 
 def test_an_artifact_of_exact_values_says_so_and_one_that_does_not_say_was_exact(tmp_path: Path) -> None:
