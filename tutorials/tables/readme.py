@@ -19,7 +19,7 @@ ROOT = Path(__file__).resolve().parents[2]
 CELLS = (
     *("er", "er_uniform", "er_exponential", "er_normal", "regular", "regular_exponential", "complete_uniform", "sk"),
     *("fields", "qubo", "p_spin"),
-    *("barabasi_albert", "watts_strogatz", "er_signs", "er_power_law"),
+    *("barabasi_albert", "watts_strogatz", "grid", "heavy_hex", "er_signs", "er_power_law"),
 )
 """Endings of the files of ``tutorials/results`` that README's table of the headroom is made of, in its order."""
 
