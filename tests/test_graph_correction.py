@@ -75,6 +75,20 @@ def test_it_fades_where_a_problem_is_unlike_any_of_the_training(rng: np.random.G
     assert 0 < trust[1][0] < 0.7
 
 
+def test_large_problems_get_the_formulas_point() -> None:
+    model = small()
+    last = model.network[-1]
+    assert isinstance(last, nn.Linear)
+    nn.init.ones_(last.bias)
+    rings = {size: MaxCut.from_graph(nx.cycle_graph(size)).operator for size in (10, 20, 40, 2000)}
+    model.prepare(lambda count: stack([of_qaoa(rings[10], 2)] * 2))
+    model.spread.fill_(100.0)  # nothing else is far
+    corrections = {
+        size: float(point_of(model, ring, 2)[0] - point_of(SkInfinity(), ring, 2)[0]) for size, ring in rings.items()
+    }
+    assert corrections == pytest.approx({10: 1.0, 20: 1.0, 40: 0.5, 2000: 0.01})
+
+
 def test_messages_tell_graphs_apart_that_no_single_term_does() -> None:
     # Two rings with the same edges between the same neighbours, in another order around the ring.
     rings = []

@@ -22,6 +22,7 @@ from qiskit_metainit.term_graph import SPIN_FEATURES, TERM_FEATURES, TermGraph
 _SAMPLE = 1024  # tasks that the inputs are centred on
 _FARTHEST = 4.0  # standard deviations an input may lie from there: what is beyond is cut off
 _RETREAT = 4.0  # how fast the correction fades where inputs lie beyond, as it was never trained there
+_WHOLE = 20.0  # qubits up to which the correction is served whole; then it falls like 1/n, as finite-size effects do
 _CHUNK = 1 << 16  # terms that are looked at at a time: bounds the memory of a problem with millions
 
 
@@ -34,8 +35,9 @@ class GraphCorrection(Model):
     the training's) and what message passing over the graph of terms and qubits finds (Gilmer et al. 2017,
     arXiv:1704.01212, with terms of any order as hyperedges), so one set of weights serves any graph and any depth. Its
     last layer starts at zero, so training starts at the formula. The correction fades where global features lie
-    further from the training's than 4 standard deviations. No query; the cost of a proposal is proportional to the
-    number of terms.
+    further from the training's than 4 standard deviations, and beyond 20 qubits: learned on 10, the whole of it costs
+    more than it gains on hundreds (at p = 1, where the closed form tells). No query; the cost of a proposal is
+    proportional to the number of terms.
 
     Args:
         width: neurons a layer of the network that corrects the angles.
@@ -95,6 +97,7 @@ class GraphCorrection(Model):
         centred = (_context(features) - self.center) / self.spread
         near = centred.clamp(-_FARTHEST, _FARTHEST)
         trust = 1 / (1 + _RETREAT * (centred - near).abs().mean(dim=1))
+        trust = trust * (_WHOLE * features.named("inverse_qubits")).clamp(max=1.0)
         dtype = torch.float32 if self.training else torch.float64  # half the time, and noise far below a batch's
         found = self.encoder([item.terms.graph for item in features.items], dtype)
         context = torch.cat([near.to(dtype), found], dim=1)[:, None].expand(-1, points.shape[1], -1)
