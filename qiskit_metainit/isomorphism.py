@@ -44,8 +44,7 @@ def duplicates(problems: Sequence[Problem], others: Sequence[Problem]) -> list[t
     found = []
     for i, problem in enumerate(problems):
         form = _Form.of(problem)
-        twin = next((j for j, other in known.get(form.colors, ()) if form.isomorphic(other)), None)
-        if twin is not None:
+        if (twin := _twin(form, known[form.colors])) is not None:
             found.append((i, twin))
     return found
 
@@ -62,13 +61,16 @@ def twins(problems: Sequence[Problem]) -> list[tuple[int, int]]:
     found = []
     for i, problem in enumerate(problems):
         form = _Form.of(problem)
-        alike = different[form.colors]
-        twin = next((j for j, other in alike if form.isomorphic(other)), None)
-        if twin is None:
-            alike.append((i, form))
+        if (twin := _twin(form, different[form.colors])) is None:
+            different[form.colors].append((i, form))
         else:
             found.append((i, twin))
     return found
+
+
+def _twin(form: _Form, alike: Sequence[tuple[int, _Form]]) -> int | None:
+    """Return the first of numbered forms of the same colors that is the same problem."""
+    return next((j for j, other in alike if form.isomorphic(other)), None)
 
 
 @dataclass(frozen=True, eq=False)

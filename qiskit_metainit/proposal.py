@@ -36,7 +36,7 @@ class Proposal:
     covered: bool
     """Whether the model was trained for such tasks (or is a formula that serves them)."""
     extrapolated: bool = False
-    """Whether the task's size lies outside the sizes trained on."""
+    """Whether the task is smaller, larger, deeper or of another family than those trained on."""
     fallback: str | None = None
     """Why a formula stands in for the model, or None."""
     classical_simulation: bool = False

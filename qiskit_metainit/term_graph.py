@@ -18,13 +18,16 @@ from torch import Tensor
 
 Array = NDArray[np.float64]
 
+_WALKS = 5  # steps of the longest
+
 TERM_FEATURES = (
     "size",  # |w|, as log(1 + |w|); weights have rms 1
     "square",  # w^2
     "log",  # log |w|
     "order",  # qubits of the term, 2 for a field
-    *(f"walks_{k}" for k in (2, 3, 4, 5)),  # of pairs, positive where walks of k + 1 steps around it are frustrated
-    *(f"paths_{k}" for k in (2, 3, 4, 5)),  # the same with all weights 1: how many such walks there are
+    # Of pairs, positive where walks of k + 1 steps around it are frustrated; then the same with all weights 1.
+    *(f"walks_{k}" for k in range(2, _WALKS + 1)),
+    *(f"paths_{k}" for k in range(2, _WALKS + 1)),
 )
 """Names of the numbers a term has, in order; all but "log" and "order" as sign(x) log(1 + |x|)."""
 
@@ -37,7 +40,6 @@ SPIN_FEATURES = (
 )
 """Names of the numbers a spin has, in order; the first three as log(1 + x) and 0 for the ancilla."""
 
-_WALKS = 5  # steps of the longest
 _DENSE = 512  # spins up to which matrices are dense
 _WORK = 60_000_000  # multiplications a step may take, beyond; walks are counted from as many spins as that allows
 _HELD = 4_000_000  # numbers a step may hold
@@ -101,7 +103,7 @@ def _tame(values: Array) -> Array:
 def _walks(weights: Array, ends: NDArray[np.int64], size: int, degree: float) -> Array:
     """Return (E, 8) of E pairs: walks of 2 to 5 steps, weighted, then with all weights 1 over d^((k - 1) / 2)."""
     rows = size if size <= _DENSE else min(_WORK // (2 * len(ends)), _HELD // size) + 1
-    chosen = np.sort(np.random.default_rng(0).permutation(size)[:rows])
+    chosen = np.sort(np.random.default_rng(0).permutation(np.unique(ends))[:rows])  # each the end of some pair
     row_of = np.full(size, -1)
     row_of[chosen] = np.arange(chosen.size)
     turned = row_of[ends[:, 0]] < 0
@@ -126,8 +128,6 @@ def _walks(weights: Array, ends: NDArray[np.int64], size: int, degree: float) ->
 def _nearest(sizes: Array, counted: NDArray[np.bool_]) -> NDArray[np.int64]:
     """Return for each place itself if counted, else the place counted that is nearest in size."""
     known = np.flatnonzero(counted)
-    if not known.size:
-        return np.arange(sizes.size)
     known = known[np.argsort(sizes[known], kind="stable")]
     above = np.clip(np.searchsorted(sizes[known], sizes), 1, max(known.size - 1, 1))
     above = np.minimum(above, known.size - 1)

@@ -244,7 +244,8 @@ class _Pool:
     def __init__(self, problems: Sequence[Problem], reps: Sequence[int]) -> None:
         self._problems, self._reps = problems, reps
         sizes = [problem.num_qubits for problem in problems]
-        self._groups = {size: np.flatnonzero(np.array(sizes) == size) for size in dict.fromkeys(sizes)}
+        self._groups = [np.flatnonzero(np.array(sizes) == size) for size in dict.fromkeys(sizes)]
+        self._shares = [len(group) / len(problems) for group in self._groups]
         self._tasks: dict[tuple[int, int], Task] = {}
         self.qubits = (min(sizes), max(sizes))
         operators = [problem.operator for problem in problems]
@@ -258,8 +259,7 @@ class _Pool:
 
     def draw(self, batch: int, rng: np.random.Generator) -> list[Task]:
         """Return instances of one size and one depth."""
-        shares = [len(group) / len(self._problems) for group in self._groups.values()]
-        group = list(self._groups.values())[int(rng.choice(len(shares), p=shares))]
+        group = self._groups[int(rng.choice(len(self._groups), p=self._shares))]
         reps = self._reps[int(rng.integers(len(self._reps)))]
         return [self._task(int(group[i]), reps) for i in rng.integers(len(group), size=batch)]
 

@@ -6,6 +6,7 @@ import networkx as nx
 import numpy as np
 import pytest
 import torch
+from qiskit.quantum_info import SparsePauliOp
 
 from qiskit_metainit import term_graph as module
 from qiskit_metainit.features import of_qaoa
@@ -95,3 +96,12 @@ def test_large_problems_are_looked_at_by_a_sample(rng: np.random.Generator, monk
         one, other = column(sampled, name), column(whole, name)
         assert one.mean() == pytest.approx(other.mean(), abs=6 * other.std() / len(other) ** 0.5)
         assert np.median(np.abs(one)) == pytest.approx(np.median(np.abs(other)), rel=0.2)
+
+
+def test_a_sample_holds_a_pair_where_few_qubits_have_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    triples = [("ZZZ", [i, i + 1, i + 2], 1.0) for i in range(38)]
+    operator = SparsePauliOp.from_sparse_list([*triples, ("ZZ", [0, 20], 1.0)], num_qubits=40)
+    whole = of_qaoa(operator, 1).terms.graph.terms[0]
+    monkeypatch.setattr(module, "_DENSE", 10)
+    monkeypatch.setattr(module, "_WORK", 0)  # one spin
+    torch.testing.assert_close(of_qaoa(operator, 1).terms.graph.terms[0], whole)
