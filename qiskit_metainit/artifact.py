@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -76,6 +77,28 @@ class Coverage:
     def _deeper(self, task: Features) -> bool:
         """Return whether a task is up to twice as deep as the deepest of several depths that were trained on."""
         return len(self.reps) > 1 and max(self.reps) < task.reps <= 2 * max(self.reps)
+
+
+def common(coverages: Sequence[Coverage]) -> Coverage:
+    """Return what several trainings have in common.
+
+    Raises:
+        ValueError: if that is nothing.
+
+    >>> common([Coverage((1, 2), (6, 10), "qubo", fields=True), Coverage((2, 3), (4, 8), "qubo")])
+    Coverage(reps=(2,), qubits=(6, 8), family='qubo', order=2, fields=False)
+    """
+    reps = tuple(sorted(set.intersection(*(set(each.reps) for each in coverages))))
+    low, high = max(each.qubits[0] for each in coverages), min(each.qubits[1] for each in coverages)
+    if not reps or low > high:
+        told = "; ".join(
+            f"reps {_ranges(each.reps)}, {each.qubits[0]} to {each.qubits[1]} qubits" for each in coverages
+        )
+        raise ValueError(f"Trainings with a depth and a size in common are needed, but these came: {told}.")
+    families = {each.family for each in coverages}
+    family = families.pop() if len(families) == 1 else "mixture"
+    order, fields = min(each.order for each in coverages), all(each.fields for each in coverages)
+    return Coverage(reps, (low, high), family, order, fields)
 
 
 @dataclass(frozen=True, eq=False)
@@ -156,9 +179,16 @@ def write(artifact: Artifact, folder: Path) -> None:
 def read(name: str | Path) -> Artifact:
     """Read an artifact and check that it still answers as it did when it was written.
 
+    Args:
+        name: as in ``find``. Where a model takes any number of queries, "auto:5" is the artifact "auto" with five.
+
     Raises:
-        ArtifactError: if it is incomplete, damaged, changed, of a newer format, or gives other points than recorded.
+        ArtifactError: if it is incomplete, damaged, changed, of a newer format, or gives other points than recorded; or
+            it cannot ask for that many costs.
     """
+    if isinstance(name, str) and (asking := re.fullmatch(r"(.+):(\d+)", name)) and not Path(name).exists():
+        stored = read(asking[1])
+        return replace(stored, model=_asking(stored, int(asking[2])), name=f"{stored.name}:{int(asking[2])}")
     folder = find(name)
     manifest = _manifest(folder)
     content = _bytes(folder / _WEIGHTS)
@@ -179,6 +209,23 @@ def read(name: str | Path) -> Artifact:
     stored = manifest["coverage"]
     coverage = stored and Coverage(**{**stored, "reps": tuple(stored["reps"]), "qubits": tuple(stored["qubits"])})
     return Artifact(model, folder.resolve().name, coverage, manifest["training"])
+
+
+def _asking(artifact: Artifact, queries: int) -> Model:
+    """Return an artifact's model with the same weights and another number of queries."""
+    model = artifact.model
+    try:
+        if "queries" not in model.settings:
+            raise ValueError("it has no setting queries")
+        changed = type(model)(**{**model.settings, "queries": queries})
+        changed.load_state_dict(model.state_dict())
+    except (RuntimeError, ValueError) as error:
+        reason = str(error) if isinstance(error, ValueError) else "its weights are for that many"
+        raise ArtifactError(
+            f"An initializer that can ask for {queries} costs is needed, but {artifact.name!r} asks for "
+            f"{model.queries}: {reason}. Leave the number out."
+        ) from error
+    return changed.eval()
 
 
 def _manifest(folder: Path) -> dict[str, Any]:

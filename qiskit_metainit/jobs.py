@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from qiskit.primitives import BaseEstimatorV2, StatevectorEstimator
 
-from qiskit_metainit import plugins
+from qiskit_metainit import artifact, plugins
 from qiskit_metainit.artifact import Artifact
 from qiskit_metainit.backends import Rng, fake_backend
 from qiskit_metainit.engine import Engine
@@ -20,6 +20,8 @@ from qiskit_metainit.engines.statevector import Statevector
 from qiskit_metainit.features import Features, of_qaoa
 from qiskit_metainit.initializer import MetaInitializer, named
 from qiskit_metainit.model import Model
+from qiskit_metainit.models.graph_correction import GraphCorrection
+from qiskit_metainit.models.portfolio import Portfolio
 from qiskit_metainit.problem import Family, Problem
 from qiskit_metainit.provenance import command
 from qiskit_metainit.shot_noise import device_estimator, shot_estimator
@@ -136,10 +138,8 @@ def train_artifact(
         The initializer and the training's report.
     """
     checkpoint = folder / "checkpoint.pt"
-    if (folder / "manifest.json").exists() and not checkpoint.exists():
-        raise ValueError(
-            f"A folder for a new artifact is needed, but {folder} holds a finished one. Choose another, or remove it."
-        )
+    if not checkpoint.exists():
+        _check_new(folder)
     cls = plugins.load("models", model)
     try:
         with torch.random.fork_rng(devices=[]):  # torch draws initial weights from its global state only
@@ -165,6 +165,48 @@ def train_artifact(
     meta.save(folder, command=command())
     checkpoint.unlink(missing_ok=True)
     return MetaInitializer.load(folder), report
+
+
+def join_artifacts(names: Sequence[str], folder: Path, **settings: Any) -> MetaInitializer:
+    """Make one ``Portfolio`` of several trained ``GraphCorrection`` artifacts, and save it.
+
+    Args:
+        names: shipped names or artifacts' folders, at least two.
+        folder: for the artifact.
+        settings: of the portfolio.
+
+    Returns:
+        The initializer, which covers what all of them cover.
+
+    Raises:
+        ValueError: if there are too few, they are of different kinds, or there is nothing that all of them cover.
+    """
+    _check_new(folder)
+    parts = [artifact.read(name) for name in names]
+    kinds = {f"{type(part.model).__name__} ({dict(part.model.settings)})": part for part in parts}
+    covered = [part.coverage for part in parts if part.coverage is not None]
+    if len(kinds) > 1 or len(covered) < len(parts) or not all(type(part.model) is GraphCorrection for part in parts):
+        raise ValueError(
+            "Trained artifacts of graph_correction with the same settings are needed, such as those of several seeds, "
+            f"but these came: {', '.join(kinds)}."
+        )
+    model = Portfolio(members=len(parts), **{**parts[0].model.settings, **settings} if parts else settings)
+    for own, part in zip(model.models, parts, strict=True):
+        own.load_state_dict(part.model.state_dict())
+    records = [part.training for part in parts]
+    shared = {key: value for key, value in records[0].items() if all(each.get(key) == value for each in records)}
+    members = [{key: value for key, value in each.items() if key not in shared} for each in records]
+    record = {**shared, "members": members, "command": command()}
+    joined = artifact.Artifact(model.eval(), folder.name, artifact.common(covered), record)
+    artifact.write(joined, folder)
+    return MetaInitializer.load(folder)
+
+
+def _check_new(folder: Path) -> None:
+    if (folder / "manifest.json").exists():
+        raise ValueError(
+            f"A folder for a new artifact is needed, but {folder} holds a finished one. Choose another, or remove it."
+        )
 
 
 def adopt(model: Model, trained: Model, name: str) -> None:

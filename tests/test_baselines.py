@@ -319,6 +319,14 @@ def test_a_rescaled_constant_by_hand():
         Constant(point=[0.1, 0.2], rescaled=True)
 
 
+def test_beyond_its_table_the_constant_is_stretched():
+    table = json.loads((files("qiskit_metainit.models") / "constant.json").read_text())["depths"]
+    deepest = np.array(table[str(max(map(int, table)))]["point"]).reshape(2, -1)
+    stage, tables = ((np.arange(size) + 0.5) / size for size in (12, deepest.shape[1]))
+    expected = np.concatenate([np.interp(stage, tables, row) for row in deepest])
+    assert point_of(Constant(), operator_of(PRISM), 12) == pytest.approx(expected)
+
+
 def test_a_rescaled_constant_does_not_spoil_its_table():
     before = point_of(Constant(), operator_of(PRISM), 3)
     point_of(Constant(rescaled=True), operator_of(nx.complete_graph(6)), 3)

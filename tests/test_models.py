@@ -2,7 +2,6 @@
 
 import json
 import math
-import re
 from importlib.resources import files
 
 import networkx as nx
@@ -24,6 +23,7 @@ from qiskit_metainit.models.graph_correction import GraphCorrection
 from qiskit_metainit.models.linear_ramp import LinearRamp
 from qiskit_metainit.models.linear_ramp_scan import LinearRampScan
 from qiskit_metainit.models.lstm import Lstm
+from qiskit_metainit.models.portfolio import Portfolio
 from qiskit_metainit.models.qfwp import Qfwp
 from qiskit_metainit.models.qk_lstm import QkLstm
 from qiskit_metainit.models.qlstm import Qlstm
@@ -37,10 +37,12 @@ from qiskit_metainit.rollout import rollout
 
 FORMULAS = [AnalyticP1, Constant, DegreeRule, FixedAngles, LinearRamp, RandomPoint, SkInfinity, Tqa]
 QAOA_ONLY = [
+    Constant,
     FixedAngles,
     GraphCorrection,
     LinearRamp,
     LinearRampScan,
+    Portfolio,
     Refinement,
     SkCorrection,
     SkInfinity,
@@ -457,13 +459,6 @@ def test_models_of_one_size_say_which():
     assert RandomPoint().unsupported(CIRCUIT) is None
 
 
-def test_the_tabulated_constant_says_what_it_does_not_serve():
-    assert re.fullmatch(r"Constant is tabulated up to reps=\d+, but reps=40 came", Constant().unsupported(DEEP))
-    assert "standard QAOA circuit" in Constant().unsupported(CIRCUIT)
-    assert "diagonal operator" in Constant().unsupported(NOT_DIAGONAL)
-    assert Constant().unsupported(of_qaoa(graph_operator(PRISM), 3)) is None
-
-
 # settings
 
 
@@ -480,6 +475,10 @@ SETTINGS = [
     (LinearRampScan, {"betas": [0.2, 0.3], "gammas": [0.5]}),
     (Lstm, {"num_parameters": 4, "queries": 3, "hidden": None, **SEQUENCE}),
     (Lstm, {"num_parameters": 4, "queries": 2, "hidden": 7, **SEQUENCE}),
+    (
+        Portfolio,
+        {"members": 2, "queries": 7, "caution": 0.5, "width": 16, "layers": 2, "channels": 3, "rounds": 1},
+    ),
     (Qfwp, {"num_parameters": 4, "queries": 2, "qubits": 3, "layers": 2, **SEQUENCE}),
     (QkLstm, {"num_parameters": 4, "queries": 2, "hidden": 3, "qubits": 2, "layers": 1, "references": 3, **SEQUENCE}),
     (Qlstm, {"num_parameters": 4, "queries": 2, "cell": "lin", "hidden": 3, "qubits": 2, "layers": 1, **SEQUENCE}),

@@ -12,7 +12,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from qiskit_metainit.ansatz import per_layer, scale_gammas
+from qiskit_metainit.ansatz import join, per_layer, scale_gammas, split_point, stretch
 from qiskit_metainit.features import FeatureBatch, Features
 from qiskit_metainit.model import Model, State, needs_qaoa
 
@@ -23,7 +23,8 @@ class Constant(Model):
 
     Args:
         point: P natural units, ordered as ``circuit.parameters``. By default QAOA's best single point of each depth
-            on unweighted Erdos-Renyi graphs with 6 to 9 nodes (the training graphs of Lin et al. 2025), as tabulated.
+            on unweighted Erdos-Renyi graphs with 6 to 9 nodes (the training graphs of Lin et al. 2025), as tabulated;
+            beyond the deepest tabulated p the schedule is stretched linearly in s = (l - 1/2)/p.
         rescaled: whether the tabulated gammas are multiplied by arctan(1/sqrt(d - 1)) over its mean on those graphs,
             with the mean number d of terms a touched qubit, as ``SkInfinity`` has it.
 
@@ -45,8 +46,6 @@ class Constant(Model):
         """See Model."""
         if self.point is not None and features.num_parameters != len(self.point):
             return f"this Constant holds {len(self.point)} parameters, but the task has {features.num_parameters}"
-        if self.point is None and features.ansatz == "qaoa" and features.reps not in _table():
-            return f"Constant is tabulated up to reps={max(_table())}, but reps={features.reps} came"
         return needs_qaoa(self, features) if self.point is None else None
 
     def begin(self, features: FeatureBatch) -> tuple[Float[Tensor, "B P"], State]:
@@ -54,7 +53,7 @@ class Constant(Model):
         if self.point is not None:
             return torch.tensor(self.point, dtype=torch.float64).repeat(len(features), 1), None
         depths = [item.reps for item in features.items]
-        points = per_layer(depths, lambda reps: _table()[reps])
+        points = per_layer(depths, _schedule)
         if self.rescaled:
             scale_gammas(points, depths, features.named("degree_angle") / _content()["degree_angle"])
         return points, None
@@ -71,3 +70,9 @@ def _content() -> dict[str, Any]:
 def _table() -> dict[int, Tensor]:
     rows = _content()["depths"].items()
     return {int(reps): torch.tensor(row["point"], dtype=torch.float64) for reps, row in rows}
+
+
+@cache
+def _schedule(reps: int) -> Tensor:
+    betas, gammas = split_point(_table()[min(reps, max(_table()))])
+    return join(stretch(betas.tolist(), reps), stretch(gammas.tolist(), reps))
