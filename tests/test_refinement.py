@@ -11,7 +11,7 @@ import torch
 from qiskit_metainit.engines.statevector import Statevector
 from qiskit_metainit.features import of_qaoa, stack
 from qiskit_metainit.models.graph_correction import GraphCorrection
-from qiskit_metainit.models.refinement import _GAIN, Refinement
+from qiskit_metainit.models.refinement import _GAIN, _REACH, Refinement
 from qiskit_metainit.problems.maxcut import MaxCut
 from qiskit_metainit.rollout import normalised_cost, rollout
 from qiskit_metainit.task import Task
@@ -36,13 +36,14 @@ def test_untrained_it_answers_with_the_proposal_whatever_the_costs(rng: np.rando
     torch.testing.assert_close(points, first)
     torch.testing.assert_close(first, model.proposer.begin(batch)[0])
     steps = torch.stack([point - first for point in asked[1:-1]])  # gamma and beta in turn, constant over the schedule
-    np.testing.assert_allclose(steps[:2, 0, :2].detach(), [[0.0, 0.15], [0.15, 0.0]], atol=1e-12)
+    step = _REACH * np.tanh(0.15 / _REACH)
+    np.testing.assert_allclose(steps[:2, 0, :2].detach(), [[0.0, step], [step, 0.0]], atol=1e-12)
     assert not steps[:, 0, 2:].any()  # padding stays zero
 
 
 def test_one_direction_is_enough_where_the_landscape_is_quadratic_along_it(rng: np.random.Generator) -> None:
     model = small(2)
-    direction, curvature, slope = torch.as_tensor(rng.normal(size=(1, 4))), 3.7, -0.9
+    direction, curvature, slope = torch.as_tensor(1e-3 * rng.normal(size=(1, 4))), 3.7, -0.9  # short: not bent
     proposal = torch.as_tensor(rng.normal(size=(1, 4)))
 
     def cost(point: torch.Tensor) -> torch.Tensor:
@@ -55,7 +56,7 @@ def test_one_direction_is_enough_where_the_landscape_is_quadratic_along_it(rng: 
     points = proposal
     for _ in range(model.queries):
         points, state = model.refine(points, cost(points), state)
-    torch.testing.assert_close(points, proposal - slope / curvature * direction)
+    torch.testing.assert_close(points - proposal, -slope / curvature * direction, rtol=1e-4, atol=0)
 
 
 def test_every_measurement_is_taken_from_where_the_last_one_led(rng: np.random.Generator) -> None:
@@ -67,8 +68,9 @@ def test_every_measurement_is_taken_from_where_the_last_one_led(rng: np.random.G
     for place in range(4):
         points, state = model.refine(points, costs[place], state)
         told = _GAIN * (costs[1 : place + 1] - costs[0])
-        reached = here + torch.einsum("kb,bpk->bp", told, steps[..., :place])
-        ahead = directions[..., place] if place < 3 else steps[..., 3]
+        moves = told.T[:, None] * steps[..., :place]
+        reached = here + (_REACH * torch.tanh(moves / _REACH)).sum(dim=2)
+        ahead = directions[..., place] if place < 3 else _REACH * torch.tanh(steps[..., 3] / _REACH)
         torch.testing.assert_close(points, reached + ahead)
 
 
@@ -86,6 +88,29 @@ def test_training_it_uses_the_costs(rng: np.random.Generator) -> None:
         blind = rollout(model, known, lambda points: 0 * cost(points), measure_answer=False).answer
     assert refined[-1].mean() < refined[0].mean()
     assert cost(blind).mean() > refined[-1].mean()
+
+
+def test_no_move_goes_far_whatever_the_costs(rng: np.random.Generator) -> None:
+    model = small(3)
+    torch.nn.init.normal_(model.response[-1].bias, std=100.0)
+    points, state = model.begin(stack([of_qaoa(MaxCut(sizes=[5]).sample(rng).operator, 2)]))
+    first = points
+    for cost in (0.1, 0.9, -0.8):
+        points, state = model.refine(points, torch.tensor([cost], dtype=torch.float64), state)
+    assert 0.4 < (points - first).abs().max() <= 1.5  # two steps and the last shift
+
+
+def test_training_leaves_the_proposer_as_it_is(rng: np.random.Generator) -> None:
+    model = Refinement(queries=2, **SMALL)
+    torch.nn.init.normal_(model.proposer.network[-1].weight, std=0.1)
+    before = {name: value.clone() for name, value in model.proposer.state_dict().items()}
+    response = [value.clone() for value in model.response.parameters()]
+    model.proposer.spread.fill_(2.0)  # as of a training
+    schedule = Schedule(instances=8, learning_rate=1e-2)
+    train(model, MaxCut(sizes=[5]), Statevector(), reps=[1], steps=3, batch=4, rng=rng, schedule=schedule)
+    after = model.proposer.state_dict()
+    assert all(torch.equal(before[name], after[name]) for name in before if name != "spread")
+    assert all(not torch.equal(old, new) for old, new in zip(response, model.response.parameters(), strict=True))
 
 
 def test_two_queries_are_the_least() -> None:
