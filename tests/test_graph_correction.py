@@ -8,7 +8,7 @@ import networkx as nx
 import numpy as np
 import pytest
 import torch
-from qiskit.quantum_info import SparsePauliOp
+from qiskit.quantum_info import SparseObservable, SparsePauliOp
 from torch import nn
 
 from qiskit_metainit.features import of_qaoa, stack
@@ -87,6 +87,17 @@ def test_large_problems_get_the_formulas_point() -> None:
         size: float(point_of(model, ring, 2)[0] - point_of(SkInfinity(), ring, 2)[0]) for size, ring in rings.items()
     }
     assert corrections == pytest.approx({10: 1.0, 20: 1.0, 40: 0.5, 2000: 0.01})
+
+
+def test_the_network_does_not_run_for_problems_so_large_that_nothing_is_left_of_it() -> None:
+    model = small()
+    nn.init.ones_(model.network[-1].bias)
+    chains = {size: [("ZZ", [i, i + 1], 0.5) for i in range(size - 1)] for size in (20_000, 10)}
+    tasks = [of_qaoa(SparseObservable.from_sparse_list(terms, size), 2) for size, terms in chains.items()]
+    expected = SkInfinity().begin(stack(tasks[:1]))[0]
+    assert torch.equal(model.begin(stack(tasks))[0][:1], expected)  # beside a small one
+    model.network.forward = None  # type: ignore[method-assign, assignment]
+    assert torch.equal(model.begin(stack(tasks[:1]))[0], expected)
 
 
 def test_messages_tell_graphs_apart_that_no_single_term_does() -> None:

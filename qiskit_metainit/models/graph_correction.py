@@ -23,6 +23,7 @@ _SAMPLE = 1024  # tasks that the inputs are centred on
 _FARTHEST = 4.0  # standard deviations an input may lie from there: what is beyond is cut off
 _RETREAT = 4.0  # how fast the correction fades where inputs lie beyond, as it was never trained there
 _WHOLE = 20.0  # qubits up to which the correction is served whole; then it falls like 1/n, as finite-size effects do
+_LARGEST = 20_000  # qubits from which on the formula's point is served as it is: of the correction a thousandth is left
 _CHUNK = 1 << 16  # terms that are looked at at a time: bounds the memory of a problem with millions
 
 
@@ -36,8 +37,8 @@ class GraphCorrection(Model):
     arXiv:1704.01212, with terms of any order as hyperedges), so one set of weights serves any graph and any depth. Its
     last layer starts at zero, so training starts at the formula. The correction fades where global features lie
     further from the training's than 4 standard deviations, and beyond 20 qubits: learned on 10, the whole of it costs
-    more than it gains on hundreds (at p = 1, where the closed form tells). No query; the cost of a proposal is
-    proportional to the number of terms.
+    more than it gains on hundreds (at p = 1, where the closed form tells). From 20000 qubits on there is none. No
+    query; the cost of a proposal is proportional to the number of terms.
 
     Args:
         width: neurons a layer of the network that corrects the angles.
@@ -78,6 +79,8 @@ class GraphCorrection(Model):
 
     def begin(self, features: FeatureBatch) -> tuple[Float[Tensor, "B P"], State]:
         """See Model."""
+        if all(item.num_qubits >= _LARGEST for item in features.items):
+            return self.base.begin(features)
         return self.corrected(*self.look(features), features), None
 
     def corrected(
@@ -97,7 +100,8 @@ class GraphCorrection(Model):
         centred = (_context(features) - self.center) / self.spread
         near = centred.clamp(-_FARTHEST, _FARTHEST)
         trust = 1 / (1 + _RETREAT * (centred - near).abs().mean(dim=1))
-        trust = trust * (_WHOLE * features.named("inverse_qubits")).clamp(max=1.0)
+        share = features.named("inverse_qubits")
+        trust = trust * torch.where(share > 1 / _LARGEST, (_WHOLE * share).clamp(max=1.0), 0.0)
         dtype = torch.float32 if self.training else torch.float64  # half the time, and noise far below a batch's
         found = self.encoder([item.terms.graph for item in features.items], dtype)
         context = torch.cat([near.to(dtype), found], dim=1)[:, None].expand(-1, points.shape[1], -1)
