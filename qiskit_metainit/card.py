@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -24,7 +24,7 @@ REACTIONS = (
 """What the table of ``reactions`` says."""
 
 
-def table(comparison: Comparison, baselines: Sequence[str]) -> list[list[str]]:
+def table(comparison: Comparison, baselines: Iterable[str]) -> list[list[str]]:
     """Return header and rows: r, headroom closed over the strongest baseline, queries, median evaluations to target.
 
     The last where one optimiser ran; of several they are in ``arrivals``. Under sampling it is shots.
@@ -56,7 +56,7 @@ def arrivals(comparison: Comparison) -> list[list[str]]:
     return rows
 
 
-def duels(comparison: Comparison, baselines: Sequence[str]) -> list[list[str]]:
+def duels(comparison: Comparison, baselines: Iterable[str]) -> list[list[str]]:
     """Return header and rows, best start first: each against the strongest baseline, instance by instance."""
     reference = comparison.strongest(baselines)
     rows = [["start", "gain", "95%", "wins", "ties", "losses", "worst tenth"]]
@@ -194,7 +194,7 @@ def write(
     folder: Path,
     stored: Artifact,
     comparisons: Mapping[str, tuple[str, Comparison]],
-    baselines: Sequence[str],
+    baselines: Iterable[str],
     limits: Sequence[str],
 ) -> None:
     """Write ``card.md`` into an artifact's folder.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
@@ -197,7 +197,7 @@ class Comparison:
         low, high = np.nanquantile(ratios, [0.025, 0.975])
         return float((ours - base).mean() / (self.optimum - base).mean()), float(low), float(high)
 
-    def strongest(self, names: Sequence[str]) -> str:
+    def strongest(self, names: Iterable[str]) -> str:
         """Return the model of the largest mean r without queries among some; "random" if there is none."""
         there = [name for name in names if name in self.results and name not in self.searches]
         free = [name for name in there if not self.results[name].queries]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,18 +21,33 @@ from qiskit_metainit.engines.statevector import Statevector
 from qiskit_metainit.features import Features, of_qaoa
 from qiskit_metainit.initializer import MetaInitializer, named
 from qiskit_metainit.model import Model
+from qiskit_metainit.models.analytic_p1 import AnalyticP1
+from qiskit_metainit.models.constant import Constant
+from qiskit_metainit.models.degree_rule import DegreeRule
+from qiskit_metainit.models.fixed_angles import FixedAngles
 from qiskit_metainit.models.graph_correction import GraphCorrection
+from qiskit_metainit.models.linear_ramp import LinearRamp
 from qiskit_metainit.models.portfolio import Portfolio
+from qiskit_metainit.models.sk_infinity import SkInfinity
+from qiskit_metainit.models.tqa import Tqa
 from qiskit_metainit.problem import Family, Problem
 from qiskit_metainit.provenance import command
 from qiskit_metainit.shot_noise import device_estimator, shot_estimator
 from qiskit_metainit.training import Report, Schedule
 
-BASELINES = ("constant", "linear_ramp", "tqa", "degree_rule", "fixed_angles", "sk_infinity")
+BASELINES: Mapping[str, Callable[[], Model]] = {
+    "constant": Constant,
+    "constant_rescaled": partial(Constant, rescaled=True),
+    "linear_ramp": LinearRamp,
+    "tqa": Tqa,
+    "degree_rule": DegreeRule,
+    "fixed_angles": FixedAngles,
+    "sk_infinity": SkInfinity,
+}
 """The formulas every comparison includes where they serve its instances, besides random starts. The strongest of them
 is what headroom is counted from."""
 
-NAMED_INPUTS = ("analytic_p1",)
+NAMED_INPUTS: Mapping[str, Callable[[], Model]] = {"analytic_p1": AnalyticP1}
 """What comparisons include as well, in a row of its own: no circuit is evaluated, but the instance itself is optimised
 on classically, so it is not among the formulas that headroom is counted from."""
 
@@ -266,17 +282,16 @@ def line_up(
 
 
 def _with_formulas(initializers: Mapping[str, MetaInitializer], tasks: Sequence[Features]) -> dict[str, Model]:
-    formulas = (*BASELINES, *NAMED_INPUTS)
+    formulas = {**BASELINES, **NAMED_INPUTS}
     models: dict[str, Model] = {}
     for name, meta in initializers.items():
         short = Path(name).name
         clash = short in models or short == "random" or (short in formulas and meta.coverage is not None)
         models[name if clash else short] = meta.model
-    for name in formulas:
-        if name in plugins.names("models"):
-            formula: Model = plugins.load("models", name)()
-            if all(formula.unsupported(task) is None for task in tasks):  # not tabulated at every depth, p = 1 only, ..
-                models[name] = formula
+    for name, make in formulas.items():
+        formula = make()
+        if all(formula.unsupported(task) is None for task in tasks):  # some are for p = 1 only
+            models[name] = formula
     return models
 
 
