@@ -15,6 +15,7 @@ from qiskit_metainit.models.graph_correction import GraphCorrection, perceptron
 
 _FIRST = 0.15  # radians: how far the first directions go before they are trained
 _REACH = 0.5  # radians at unit weights that no single move gets beyond: without, training diverges sooner or later
+_TIMID = 0.3  # scales what the network says: a step of training must not turn all directions at once
 _GAIN = 20.0  # makes differences of normalised costs near an optimum numbers of order one
 
 
@@ -67,7 +68,9 @@ class Refinement(Model):
         with torch.no_grad():
             points, inputs, trust = self.proposer.look(features)
             points = self.proposer.corrected(points, inputs, trust, features)
-        learned = torch.where(features.mask[..., None], trust[:, None, None] * self.response(inputs).double(), 0.0)
+        learned = torch.where(
+            features.mask[..., None], _TIMID * trust[:, None, None] * self.response(inputs).double(), 0.0
+        )
         directions, steps = learned[..., : self.queries - 1] + self._waves(features), learned[..., self.queries - 1 :]
         return points, (points, _bent(directions), steps, points.new_zeros(len(points), 0))
 
