@@ -213,7 +213,8 @@ def write(
     own = stored.model.cell_circuits if isinstance(stored.model, RecurrentModel) else 0
     lines[-1] += f", {own} circuits of its own." if own else "."
     if stored.coverage is not None:
-        covered = ", ".join(f"{key} = {value}" for key, value in vars(stored.coverage).items())
+        known = {**vars(stored.coverage), "family": ", ".join(stored.families)}
+        covered = ", ".join(f"{key} = {value}" for key, value in known.items())
         lines += ["", f"Covers: {covered}."]
     lines += ["", "## Training", "", *(f"- {key}: `{value}`" for key, value in stored.training.items())]
     lines += ["", "![meta-loss](loss.png)", "", "## Held-out results", ""]

@@ -635,6 +635,14 @@ def test_regular_graphs_have_every_degree_that_exists(size):
     assert set(degrees) == {degree for degree in range(3, size) if size * degree % 2 == 0}
 
 
+def test_regular_graphs_of_chosen_degrees():
+    graphs = draw(60, sizes=[6, 7], graphs=["regular"], degrees=[1, 2, 3])
+    assert {(len(graph), degree) for graph in graphs for _, degree in graph.degree} == {(6, 1), (6, 2), (6, 3), (7, 2)}
+    family = MaxCut(sizes=[8], graphs=["regular"], degrees=(3, 4))
+    assert family.settings["degrees"] == [3, 4]
+    assert MaxCut(**family.settings) == family
+
+
 def test_dense_regular_graphs_are_as_varied_as_their_complements():
     # 4-regular graphs of 6 nodes are complements of perfect matchings: 15 of them, alike in probability.
     graphs = [graph for graph in draw(1500, sizes=[6], graphs=["regular"]) if graph.degree(0) == 4]
@@ -845,6 +853,8 @@ def test_settings_are_frozen():
         ({"sizes": [True], "graphs": ["complete"]}, ValueError, "sizes must be an integer"),
         ({"sizes": [1], "graphs": ["complete"]}, ValueError, "integer >= 2"),
         ({"sizes": [3], "graphs": ["complete", "regular"], "probability": 0.5}, ValueError, "integer >= 4"),
+        ({"sizes": [6, 7], "degrees": [3]}, ValueError, r"degrees=\[3\] is needed, but none has 7 nodes"),
+        ({"degrees": [0]}, ValueError, r"degrees must be a sequence of integers >= 1, such as \(3, 4\)"),
         ({"graphs": "regular"}, TypeError, r"graphs must be a sequence.*Put it into a list"),
         ({"graphs": ["petersen"]}, ValueError, r"graphs must be one of erdos_renyi, regular, complete.*'petersen'"),
         ({"weights": ["gaussian"]}, ValueError, r"weights must be one of unit, uniform, exponential, normal"),

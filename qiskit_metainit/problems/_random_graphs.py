@@ -30,7 +30,14 @@ SMALLEST = {
 """Smallest number of nodes of each kind of graph."""
 
 
-def draw_pairs(kind: str, size: int, rng: np.random.Generator, *, probability: float | None = None) -> Pairs:
+def draw_pairs(
+    kind: str,
+    size: int,
+    rng: np.random.Generator,
+    *,
+    probability: float | None = None,
+    degrees: Iterable[int] | None = None,
+) -> Pairs:
     """Draw the edges of one graph with nodes 0..size-1.
 
     Args:
@@ -38,12 +45,15 @@ def draw_pairs(kind: str, size: int, rng: np.random.Generator, *, probability: f
         size: number of nodes, at least ``SMALLEST[kind]``.
         rng: what to draw from.
         probability: the edge probability of "erdos_renyi"; by default k/n with k uniform in 3..n-1.
+        degrees: of "regular", some of which exist; by default all in 3..n-1.
     """
     pairs = list(itertools.combinations(range(size), 2))
     if kind == "complete":
         return pairs
     if kind == "erdos_renyi":
         return _erdos_renyi(size, pairs, probability, rng)
+    if kind == "regular":
+        return _regular(size, pairs, existing(size, degrees), rng)
     return _KINDS[kind](size, pairs, rng)
 
 
@@ -56,10 +66,14 @@ def _erdos_renyi(size: int, pairs: Pairs, probability: float | None, rng: np.ran
             return [pair for pair, keep in zip(pairs, kept, strict=True) if keep]
 
 
-def _regular(size: int, pairs: Pairs, rng: np.random.Generator) -> Pairs:
+def existing(size: int, degrees: Iterable[int] | None = None) -> list[int]:
+    """Return which degrees a regular graph of some nodes can have, of all in 3..n-1 or of those given."""
+    return [degree for degree in degrees or range(3, size) if degree < size and size * degree % 2 == 0]
+
+
+def _regular(size: int, pairs: Pairs, degrees: Sequence[int], rng: np.random.Generator) -> Pairs:
     import networkx as nx  # here, because it takes 0.1 s that most programs can save
 
-    degrees = [degree for degree in range(3, size) if size * degree % 2 == 0]
     degree = degrees[rng.integers(len(degrees))]
     # The generator retries until the degrees fit, often for dense graphs: draw the complement of those instead.
     sparse = min(degree, size - 1 - degree)
@@ -115,7 +129,6 @@ def _ordered(edges: Iterable[Sequence[int]]) -> Pairs:
 
 
 _KINDS: dict[str, Callable[[int, Pairs, np.random.Generator], Pairs]] = {
-    "regular": _regular,
     "sparse": _sparse,
     "barabasi_albert": _barabasi_albert,
     "watts_strogatz": _watts_strogatz,

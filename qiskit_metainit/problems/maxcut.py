@@ -14,8 +14,8 @@ from qiskit.quantum_info import SparsePauliOp
 
 from qiskit_metainit.graphs import WeightedGraph, graph_files, read_edges, read_file, read_graph
 from qiskit_metainit.problem import Problem
-from qiskit_metainit.problems._random_graphs import SMALLEST, WEIGHTS, draw_pairs, draw_weights
-from qiskit_metainit.problems._settings import checked_probability, choices, several
+from qiskit_metainit.problems._random_graphs import SMALLEST, WEIGHTS, draw_pairs, draw_weights, existing
+from qiskit_metainit.problems._settings import checked_probability, choices, integers, several
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,6 +56,8 @@ class MaxCut:
     with probability w^-2, w >= 1, so of mean 2 and infinite variance), and "bimodal" (1 or 10 alike)."""
     probability: float | None = None
     """The edge probability of "erdos_renyi" if it shall be fixed."""
+    degrees: Sequence[int] | None = None
+    """The degrees of "regular", drawn uniformly among those that a graph of that many nodes can have, if not all."""
 
     def __post_init__(self) -> None:
         sizes = several(self.sizes, "sizes", "(6, 7, 8, 9)")
@@ -78,23 +80,32 @@ class MaxCut:
             least = min(self.sizes)
             checked = checked_probability(self.probability, "probability", least, "None (for k/n) or a number")
             object.__setattr__(self, "probability", checked)
+        if self.degrees is not None:
+            degrees = integers(self.degrees, "degrees", 1, "(3, 4)")
+            if lacking := [size for size in self.sizes if not existing(size, degrees)]:
+                raise ValueError(
+                    f"For each of sizes a regular graph with one of degrees={list(degrees)} is needed, but none "
+                    f"has {lacking[0]} nodes: n times d must be even, and d below n. Change one of them."
+                )
+            object.__setattr__(self, "degrees", degrees)
 
     @property
     def settings(self) -> Mapping[str, Any]:
         """The keyword settings that rebuild this family, as JSON values."""
-        return {
+        settings: dict[str, Any] = {
             "sizes": list(self.sizes),
             "graphs": list(self.graphs),
             "weights": list(self.weights),
             "probability": self.probability,
         }
+        return settings if self.degrees is None else {**settings, "degrees": list(self.degrees)}
 
     def sample(self, rng: np.random.Generator) -> Problem:
         """Draw one graph, with nodes 0..n-1, as a problem."""
         size = self.sizes[int(rng.integers(len(self.sizes)))]
         kind = self.graphs[int(rng.integers(len(self.graphs)))]
         weight = self.weights[int(rng.integers(len(self.weights)))]
-        pairs = draw_pairs(kind, size, rng, probability=self.probability)
+        pairs = draw_pairs(kind, size, rng, probability=self.probability, degrees=self.degrees)
         weights = draw_weights(weight, len(pairs), rng)
         edges = dict(zip(pairs, weights.tolist(), strict=True))
         return _problem(WeightedGraph(tuple(range(size)), edges, (0.0,) * size))
