@@ -14,8 +14,8 @@ from qiskit_metainit.model import Model, State, needs_qaoa
 from qiskit_metainit.models.graph_correction import GraphCorrection, perceptron
 
 _FIRST = 0.15  # radians: how far the first directions go before they are trained
-_REACH = 0.5  # radians at unit weights that no single move gets beyond: without, training diverges sooner or later
-_TIMID = 0.3  # scales what the network says: a step of training must not turn all directions at once
+_REACH = 0.25  # radians at unit weights that no single move gets beyond: without, training diverges sooner or later
+_TIMID = 0.5  # scales what the network says: a step of training must not turn all directions at once
 _GAIN = 20.0  # makes differences of normalised costs near an optimum numbers of order one
 
 
@@ -25,9 +25,9 @@ class Refinement(Model):
 
     With x_1 the proposal and y_0 its cost, measurement k = 1, 2 .. is at x_k + d_k, and
     ``x_(k+1) = x_k + (y_k - y_0) a_k``; the answer is the last x plus b. Where the landscape is quadratic along d_k
-    with a known curvature, such a step leads to the minimum there. Every d, step and b is bent back to half a radian at
-    most. Directions d_k, steps a_k and b come from one network for each parameter, so that they fit any depth; before
-    training they are waves over the schedule and zero. Cf. the learned update rules of Verdon et al. 2019
+    with a known curvature, such a step leads to the minimum there. Directions d_k, steps a_k and b come from one
+    network for each parameter, so that they fit any depth; before training they are waves over the schedule and zero.
+    No move is longer than a quarter of a radian in any parameter. Cf. the learned update rules of Verdon et al. 2019
     (arXiv:1907.05415), which see the costs only.
 
     Training it leaves the proposer as it is, so x_1 is what the proposer's artifact proposes: begin with a trained one

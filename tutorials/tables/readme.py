@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,15 +21,18 @@ CELLS = (
     *("fields", "qubo", "p_spin"),
     *("barabasi_albert", "watts_strogatz", "grid", "heavy_hex", "er_signs", "er_power_law"),
 )
-"""Endings of the files of ``tutorials/results`` that README's table of the headroom is made of, in its order."""
+"""Endings of the files of ``tutorials/results`` that README's tables of the headroom are made of, in its order."""
+CHOICES = ("qaoa", "auto", "auto:4", "qaoa-refined")
+SEEDS = ("qaoa", "seed_2027", "seed_2028")
+"""Rows of those files: what is shipped, and the trainings that differ in their seed only."""
 
 
 def rendered(text: str) -> str:
     """Return a text with every block between `<!-- table NAME -->` and `<!-- end -->` made anew."""
 
     def block(match: re.Match[str]) -> str:
-        if match[1] == "headroom":
-            return f"<!-- table headroom -->\n{headroom()}\n<!-- end -->"
+        if match[1] in (made := {"headroom": headroom, "choices": choices}):
+            return f"<!-- table {match[1]} -->\n{made[match[1]]()}\n<!-- end -->"
         folder = "reproductions" if match[1] == "lin2025" else "results"
         path = ROOT / "tutorials" / folder / f"{match[1]}.json"
         content = json.loads(path.read_text(encoding="utf-8"))
@@ -47,22 +50,44 @@ def rendered(text: str) -> str:
 def headroom() -> str:
     """Return the share of the headroom that `qaoa` closes with no query, by instances and depth."""
     rows: list[list[str]] = []
-    for place in CELLS:
-        content = json.loads((ROOT / "tutorials" / "results" / f"qaoa_{place}.json").read_text(encoding="utf-8"))
-        cells = {cell.protocol.reps: cell for _, cell in read_cells(content).values()}
+    for title, cells in measured():
         if not rows:
-            rows.append(["instances", *(f"p = {reps}" for reps in cells), "worst tenth"])
-        worst = min(cell.worst_decile("qaoa", cell.strongest(BASELINES)) for cell in cells.values())
-        title = content["cells"][0]["title"].partition(", reps")[0]
-        rows.append([title, *map(closed, cells.values()), f"{worst:+z.4f}"])
+            rows.append(["instances", *(f"p = {cell.protocol.reps}" for cell in cells), "worst tenth"])
+        rows.append([title, *(closed(cell, "qaoa") for cell in cells), f"{worst(cells, 'qaoa'):+z.4f}"])
     return markdown(rows)
 
 
-def closed(cell: Comparison) -> str:
+def choices() -> str:
+    """Return what the shipped initializers and seeds close, the mean over the depths where there is a headroom."""
+    rows = [["instances", *CHOICES, "seeds", *(f"worst tenth: {name}" for name in CHOICES)]]
+    for title, cells in measured():
+        shares = {
+            name: [cell.headroom(name, cell.strongest(BASELINES)) for cell in cells] for name in (*CHOICES, *SEEDS)
+        }
+        means = {name: np.mean([found[0] for found in row if found]) for name, row in shares.items() if any(row)}
+        seeds = sorted(means[name] for name in SEEDS)
+        rows.append([title, *(f"{means[name]:.2f}" for name in CHOICES), f"{seeds[0]:.2f} to {seeds[-1]:.2f}"])
+        rows[-1] += [f"{worst(cells, name):+z.4f}" for name in CHOICES]
+    return markdown(rows)
+
+
+def measured() -> Iterator[tuple[str, list[Comparison]]]:
+    """Yield a line that says which instances, and their comparisons by depth."""
+    for place in CELLS:
+        content = json.loads((ROOT / "tutorials" / "results" / f"qaoa_{place}.json").read_text(encoding="utf-8"))
+        yield content["cells"][0]["title"].partition(", reps")[0], [cell for _, cell in read_cells(content).values()]
+
+
+def worst(cells: Sequence[Comparison], name: str) -> float:
+    """Return the mean gain over the strongest formula on the tenth where it is least, at the worst depth."""
+    return min(cell.worst_decile(name, cell.strongest(BASELINES)) for cell in cells)
+
+
+def closed(cell: Comparison, name: str) -> str:
     """Return the share of the headroom closed over the strongest formula, or what is left where there is none."""
-    found = cell.headroom("qaoa", cell.strongest(BASELINES))
+    found = cell.headroom(name, cell.strongest(BASELINES))
     if found is None:
-        return f"({(cell.optimum - cell.results['qaoa'].ratio).mean():.4f} left)"
+        return f"({(cell.optimum - cell.results[name].ratio).mean():.4f} left)"
     share, low, high = (f"{value:.2f}" for value in found)
     return f"{share} [{low} {high}]"
 
