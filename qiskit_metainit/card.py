@@ -200,7 +200,7 @@ def write(
     """Write ``card.md`` into an artifact's folder.
 
     Args:
-        folder: of the artifact; ``loss.png`` lies in it.
+        folder: of the artifact; its ``loss.png`` is shown if there is one.
         stored: the artifact.
         comparisons: (command, comparison) by a line that says which instances.
         baselines: the formulas among the compared models.
@@ -217,7 +217,8 @@ def write(
         covered = ", ".join(f"{key} = {value}" for key, value in known.items())
         lines += ["", f"Covers: {covered}."]
     lines += ["", "## Training", "", *(f"- {key}: `{value}`" for key, value in stored.training.items())]
-    lines += ["", "![meta-loss](loss.png)", "", "## Held-out results", ""]
+    lines += ["", "![meta-loss](loss.png)"] if (folder / "loss.png").exists() else []  # what is joined has none
+    lines += ["", "## Held-out results", ""]
     lines += [
         "`r = (E_max - E) / (E_max - E_min)` of the exact expectation at the proposed point, mean and 95% bootstrap "
         "interval over instances. Closed: the share of the headroom, a ratio of mean gains over the strongest baseline "

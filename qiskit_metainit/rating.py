@@ -10,7 +10,6 @@ from numpy.typing import NDArray
 from qiskit.quantum_info import SparsePauliOp
 from scipy.sparse.linalg import eigsh
 
-from qiskit_metainit.descent import descend
 from qiskit_metainit.engine import Engine
 from qiskit_metainit.engines.statevector import Statevector
 from qiskit_metainit.model import Model
@@ -57,8 +56,3 @@ def energies(engine: Statevector, tasks: Sequence[Task], points: Array) -> Array
     """Return (I,) exact energies at (I, P) points."""
     with torch.no_grad():
         return engine.expectation(tasks, torch.as_tensor(points)).numpy()
-
-
-def local_optimum(engine: Statevector, task: Task, point: Array) -> float:
-    """Return the energy that ``descend`` reaches from a point (radians)."""
-    return descend(engine, task, point)[0]

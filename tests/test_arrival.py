@@ -8,6 +8,7 @@ from scipy.optimize import minimize
 
 from qiskit_metainit.arrival import SPSA_GAINS, evaluations_until, run_until, sampled
 from qiskit_metainit.comparison import OPTIMIZERS, Protocol
+from qiskit_metainit.descent import descend
 from qiskit_metainit.engines.statevector import Statevector
 from qiskit_metainit.evaluation import compare
 from qiskit_metainit.handover import hand_over, shift_evaluations
@@ -15,7 +16,7 @@ from qiskit_metainit.models.constant import Constant
 from qiskit_metainit.problem import diagonal_values
 from qiskit_metainit.problems.ising import Ising
 from qiskit_metainit.problems.maxcut import MaxCut
-from qiskit_metainit.rating import Array, energies, local_optimum
+from qiskit_metainit.rating import Array, energies
 from qiskit_metainit.task import Task
 
 NEVER = -1e9
@@ -33,7 +34,7 @@ def energy(task: Task, point: Array) -> float:
 
 def target_of(task: Task, share: float = 0.9) -> float:
     start = energy(task, START)
-    return start + share * (local_optimum(Statevector(), task, START) - start)
+    return start + share * (descend(Statevector(), task, START)[0] - start)
 
 
 @pytest.mark.parametrize("optimizer", OPTIMIZERS)

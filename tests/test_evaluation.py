@@ -40,7 +40,7 @@ from qiskit_metainit.models.random_point import RandomPoint
 from qiskit_metainit.models.sk_infinity import SkInfinity
 from qiskit_metainit.problem import Problem
 from qiskit_metainit.problems.maxcut import MaxCut
-from qiskit_metainit.rating import answers, energies, local_optimum, random_points, ratio, spectrum
+from qiskit_metainit.rating import answers, energies, random_points, ratio, spectrum
 from qiskit_metainit.task import Task
 
 FAMILY = MaxCut(sizes=[4, 5], weights=["normal"])
@@ -140,7 +140,7 @@ def test_a_local_optimum_is_stationary_and_below_its_start(reps: int, step: floa
 
 def test_the_best_local_optimum_of_an_edge_is_its_ground_state() -> None:
     task = Task.qaoa(SparsePauliOp("ZZ", [0.5]), reps=1)
-    assert local_optimum(Statevector(), task, np.array([0.3, -0.5])) == pytest.approx(-0.5, abs=1e-7)
+    assert descend(Statevector(), task, np.array([0.3, -0.5]))[0] == pytest.approx(-0.5, abs=1e-7)
 
 
 # Evaluations to a target
@@ -196,8 +196,8 @@ def test_the_units_of_the_weights_change_neither_optima_nor_counts(
     for problem in problems(rng):
         task, scaled = (Task.qaoa(problem.operator * c, reps=2) for c in (1.0, factor))
         own, other = (answers(model, [each], engine)[0] for each in (task, scaled))
-        best = local_optimum(engine, task, own)
-        assert local_optimum(engine, scaled, other) == pytest.approx(best * factor, rel=1e-9)
+        best = descend(engine, task, own)[0]
+        assert descend(engine, scaled, other)[0] == pytest.approx(best * factor, rel=1e-9)
         start = float(energies(engine, [task], own[None])[0])
         target = start + 0.5 * (best - start)
         until = evaluations_until(engine, task, own, target, protocol=Protocol(reps=1, cap=200, rhobeg=0.5))
@@ -255,7 +255,7 @@ def test_every_number_of_a_comparison_is_what_it_says(comparison: Comparison) ->
         assert comparison.results["random"].ratio[row] == pytest.approx(mean, abs=1e-9)
         formulas = [answers(plugins.load("models", name)(), [task], engine)[0] for name in evaluation.SEARCHED]
         starts = [found[row] for found in points.values()] + list(randoms[row]) + formulas
-        best = max((high - local_optimum(engine, task, start)) / (high - low) for start in starts)
+        best = max((high - descend(engine, task, start)[0]) / (high - low) for start in starts)
         assert comparison.optimum[row] == pytest.approx(best, abs=1e-6)
         target = high - (mean + 0.99 * (best - mean)) * (high - low)
 

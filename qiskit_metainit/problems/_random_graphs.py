@@ -71,7 +71,7 @@ def existing(size: int, degrees: Iterable[int] | None = None) -> list[int]:
     return [degree for degree in degrees or range(3, size) if degree < size and size * degree % 2 == 0]
 
 
-def _regular(size: int, pairs: Pairs, degrees: Sequence[int], rng: np.random.Generator) -> Pairs:
+def _regular(size: int, pairs: Pairs, degrees: list[int], rng: np.random.Generator) -> Pairs:
     import networkx as nx  # here, because it takes 0.1 s that most programs can save
 
     degree = degrees[rng.integers(len(degrees))]
