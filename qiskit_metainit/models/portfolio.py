@@ -28,14 +28,14 @@ class Portfolio(Candidates):
     correction of that size which is known with that variance; a quadratic cost is least expected there.
 
     With k queries the first k of these are measured, one after the other, and the cheapest is the answer: the careful
-    mean, ``FixedAngles``, ``SkInfinity``, the rescaled ``Constant``, the plain mean, each model. So from four on no
+    mean, each of the models, ``FixedAngles``, ``SkInfinity``, the rescaled ``Constant``. So with ``members + 4`` no
     answer is worse than one of these formulas, as far as costs are measured exactly.
 
     Made of trained models by ``metainit join``.
 
     Args:
         members: how many models, at least two.
-        queries: costs it asks for: none, or at least two, and at most ``members + 5``.
+        queries: costs it asks for: none, or at least two, and at most ``members + 4``.
         caution: how much of the members' variance counts; 0 for their plain mean.
         width: as in ``GraphCorrection``, and so are the next three.
         layers: hidden layers.
@@ -55,7 +55,7 @@ class Portfolio(Candidates):
         rounds: int = 2,
     ) -> None:
         super().__init__()
-        most = members + 5
+        most = members + 4
         if members < 2:
             raise ValueError(f"At least two members are needed to tell how far they agree, but {members=} came.")
         if queries == 1 or not 0 <= queries <= most:
@@ -91,4 +91,4 @@ class Portfolio(Candidates):
         if self.queries < 2:
             return careful[:, None]
         formulas = (formula.begin(features)[0] for formula in self.formulas)
-        return torch.stack([careful, *formulas, mean, *found.unbind(dim=1)], dim=1)[:, : self.queries]
+        return torch.stack([careful, *found.unbind(dim=1), *formulas], dim=1)[:, : self.queries]

@@ -22,7 +22,7 @@ CELLS = (
     *("barabasi_albert", "watts_strogatz", "grid", "heavy_hex", "er_signs", "er_power_law"),
 )
 """Endings of the files of ``tutorials/results`` that README's tables of the headroom are made of, in its order."""
-CHOICES = ("qaoa", "auto", "auto:4", "qaoa-refined")
+CHOICES = ("qaoa", "auto", "auto:7", "qaoa-refined")
 SEEDS = ("qaoa", "seed_2027", "seed_2028")
 """Rows of those files: what is shipped, and the trainings that differ in their seed only."""
 
