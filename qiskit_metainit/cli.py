@@ -234,12 +234,11 @@ def train(
 def join(
     initializers: Annotated[list[str], typer.Argument(help="Trained graph_correction artifacts, such as of 3 seeds.")],
     output: Annotated[Path, typer.Option(help="Folder for the artifact.")],
-    caution: Annotated[float, typer.Option(help="How much their disagreement counts; 0 for the plain mean.")] = 1.0,
 ) -> None:
-    """Make one initializer of several trained ones: their mean, drawn back to the formula where they disagree."""
+    """Make one initializer of several trained ones: their mean, or with queries the best of them."""
     from qiskit_metainit.jobs import join_artifacts
 
-    join_artifacts(initializers, output, caution=caution)
+    join_artifacts(initializers, output)
     console.print(
         f"Joined {', '.join(initializers)}. Saved in {output}. It asks for no costs; {output}:4 asks for four and "
         f"answers with the best. Next: metainit evaluate {output} {output}:4",

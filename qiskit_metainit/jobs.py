@@ -183,13 +183,12 @@ def train_artifact(
     return MetaInitializer.load(folder), report
 
 
-def join_artifacts(names: Sequence[str], folder: Path, **settings: Any) -> MetaInitializer:
+def join_artifacts(names: Sequence[str], folder: Path) -> MetaInitializer:
     """Make one ``Portfolio`` of several trained ``GraphCorrection`` artifacts, and save it.
 
     Args:
         names: shipped names or artifacts' folders, at least two.
         folder: for the artifact.
-        settings: of the portfolio.
 
     Returns:
         The initializer, which covers what all of them cover.
@@ -206,7 +205,7 @@ def join_artifacts(names: Sequence[str], folder: Path, **settings: Any) -> MetaI
             "Trained artifacts of graph_correction with the same settings are needed, such as those of several seeds, "
             f"but these came: {', '.join(kinds)}."
         )
-    model = Portfolio(members=len(parts), **{**parts[0].model.settings, **settings} if parts else settings)
+    model = Portfolio(members=len(parts), **parts[0].model.settings)
     for own, part in zip(model.models, parts, strict=True):
         own.load_state_dict(part.model.state_dict())
     records = [part.training for part in parts]

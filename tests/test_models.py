@@ -477,7 +477,7 @@ SETTINGS = [
     (Lstm, {"num_parameters": 4, "queries": 2, "hidden": 7, **SEQUENCE}),
     (
         Portfolio,
-        {"members": 2, "queries": 6, "caution": 0.5, "width": 16, "layers": 2, "channels": 3, "rounds": 1},
+        {"members": 2, "queries": 6, "width": 16, "layers": 2, "channels": 3, "rounds": 1},
     ),
     (Qfwp, {"num_parameters": 4, "queries": 2, "qubits": 3, "layers": 2, **SEQUENCE}),
     (QkLstm, {"num_parameters": 4, "queries": 2, "hidden": 3, "qubits": 2, "layers": 1, "references": 3, **SEQUENCE}),

@@ -17,7 +17,8 @@ from qiskit_metainit.reproductions._lin2025_paper import PHASE_ONE
 
 ROOT = Path(__file__).resolve().parents[2]
 CELLS = (
-    *("er", "er_uniform", "er_exponential", "er_normal", "regular", "regular_exponential", "complete_uniform", "sk"),
+    *("er", "er_uniform", "er_exponential", "er_normal", "regular", "regular_sparse"),
+    *("regular_exponential", "complete_uniform", "sk"),
     *("fields", "qubo", "p_spin"),
     *("barabasi_albert", "watts_strogatz", "grid", "heavy_hex", "er_signs", "er_power_law"),
 )
