@@ -12,7 +12,7 @@ import typer
 from rich.markup import escape
 
 from qiskit_metainit import cli_evaluate
-from qiskit_metainit.terminal import console, messages, numbers, progress_bar, say, settings, show, words
+from qiskit_metainit.terminal import console, messages, numbers, progress_bar, say, settings, show, spans, words
 
 # Qiskit and torch take over a second to import: each command imports what it runs, so `--help` is immediate.
 if TYPE_CHECKING:
@@ -136,7 +136,7 @@ def list_() -> None:
         coverage = stored.coverage
         kinds = ", ".join(stored.families)
         trained = "" if coverage is None else f"{kinds}, {coverage.qubits[0]}-{coverage.qubits[1]} qubits, "
-        trained += "" if coverage is None else f"reps {', '.join(map(str, coverage.reps))}"
+        trained += "" if coverage is None else f"reps {spans(coverage.reps)}"
         rows.append([name, type(stored.model).__name__, str(stored.model.queries), trained])
     show(rows, "Shipped initializers")
     for kind in ("models", "engines", "problems", "reproductions"):

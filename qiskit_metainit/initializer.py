@@ -66,7 +66,7 @@ class MetaInitializer:
 
     @classmethod
     def load(cls, name: str | Path, *, engine: Engine | None = None) -> Self:
-        """Return a shipped initializer by its name, or a saved one by its folder.
+        """Return a shipped initializer by its name, or a saved one by its folder; "auto:4" is "auto" with 4 queries.
 
         Raises:
             ArtifactError: if there is none, or it is incomplete, damaged, changed or of a newer format.

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from qiskit_metainit.card import markdown, table
+from qiskit_metainit.card import arrivals, markdown, table
 from qiskit_metainit.comparison import Comparison, read_cells
 from qiskit_metainit.jobs import BASELINES
 from qiskit_metainit.reproductions._lin2025_paper import PHASE_ONE
@@ -41,7 +41,8 @@ def rendered(text: str) -> str:
             return f"<!-- table {match[1]} -->\n{sequence_models(content)}\n<!-- end -->"
         if "workloads" in content:
             return f"<!-- table {match[1]} -->\n{speed(content)}\n<!-- end -->"
-        rows = table(Comparison.from_json(content), BASELINES)
+        cell = Comparison.from_json(content)
+        rows = arrivals(cell) if len(cell.optimizers) > 1 else table(cell, BASELINES)
         note = f"{content['instances']} instances, {content['title']}: `{content['command']}`."
         return f"<!-- table {match[1]} -->\n{note}\n\n{markdown(rows)}\n<!-- end -->"
 
