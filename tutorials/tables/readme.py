@@ -23,6 +23,11 @@ CELLS = (
     *("barabasi_albert", "watts_strogatz", "grid", "heavy_hex", "er_signs", "er_power_law"),
 )
 """Endings of the files of ``tutorials/results`` that README's tables of the headroom are made of, in its order."""
+BEYOND = (
+    *("deep_er", "deep_er_exponential", "deep_regular", "deep_sk", "deep_fields"),
+    *("large_er", "large_er_exponential", "large_sk", "labs"),
+)
+"""Endings of the files that README's table of depths and sizes far from those trained on is made of."""
 CHOICES = ("qaoa", "auto", "auto:7", "qaoa-refined")
 SEEDS = ("qaoa", "seed_2027", "seed_2028")
 """Rows of those files: what is shipped, and the trainings that differ in their seed only."""
@@ -32,7 +37,7 @@ def rendered(text: str) -> str:
     """Return a text with every block between `<!-- table NAME -->` and `<!-- end -->` made anew."""
 
     def block(match: re.Match[str]) -> str:
-        if match[1] in (made := {"headroom": headroom, "choices": choices}):
+        if match[1] in (made := {"headroom": headroom, "choices": choices, "beyond": beyond}):
             return f"<!-- table {match[1]} -->\n{made[match[1]]()}\n<!-- end -->"
         folder = "reproductions" if match[1] == "lin2025" else "results"
         path = ROOT / "tutorials" / folder / f"{match[1]}.json"
@@ -73,9 +78,18 @@ def choices() -> str:
     return markdown(rows)
 
 
-def measured() -> Iterator[tuple[str, list[Comparison]]]:
+def beyond() -> str:
+    """Return what is closed at depths and sizes far from those trained on."""
+    names = ("qaoa", "auto", "qaoa-refined")
+    rows = [["instances", "p", *names]]
+    for title, cells in measured(BEYOND):
+        rows += [[title, str(cell.protocol.reps), *(closed(cell, name) for name in names)] for cell in cells]
+    return markdown(rows)
+
+
+def measured(places: Sequence[str] = CELLS) -> Iterator[tuple[str, list[Comparison]]]:
     """Yield a line that says which instances, and their comparisons by depth."""
-    for place in CELLS:
+    for place in places:
         content = json.loads((ROOT / "tutorials" / "results" / f"qaoa_{place}.json").read_text(encoding="utf-8"))
         yield content["cells"][0]["title"].partition(", reps")[0], [cell for _, cell in read_cells(content).values()]
 
