@@ -213,19 +213,20 @@ def read(name: str | Path) -> Artifact:
 
 def _asking(artifact: Artifact, queries: int) -> Model:
     """Return an artifact's model with the same weights and another number of queries."""
-    model = artifact.model
-    try:
-        if "queries" not in model.settings:
-            raise ValueError("it has no setting queries")
-        changed = type(model)(**{**model.settings, "queries": queries})
-        changed.load_state_dict(model.state_dict())
-    except (RuntimeError, ValueError) as error:
-        reason = str(error) if isinstance(error, ValueError) else "its weights are for that many"
-        raise ArtifactError(
-            f"An initializer that can ask for {queries} costs is needed, but {artifact.name!r} asks for "
-            f"{model.queries}: {reason}. Leave the number out."
-        ) from error
-    return changed.eval()
+    model, reason = artifact.model, "it has no setting queries"
+    if "queries" in model.settings:
+        try:
+            changed = type(model)(**{**model.settings, "queries": queries})
+            changed.load_state_dict(model.state_dict())
+            return changed.eval()
+        except ValueError as error:
+            reason = str(error)
+        except RuntimeError:  # of weights that do not fit
+            reason = "its weights are for that many"
+    raise ArtifactError(
+        f"An initializer that can ask for {queries} costs is needed, but {artifact.name!r} asks for {model.queries}: "
+        f"{reason}. Leave the number out."
+    )
 
 
 def _manifest(folder: Path) -> dict[str, Any]:

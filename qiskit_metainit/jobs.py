@@ -198,12 +198,12 @@ def join_artifacts(names: Sequence[str], folder: Path) -> MetaInitializer:
     """
     _check_new(folder)
     parts = [artifact.read(name) for name in names]
-    kinds = {f"{type(part.model).__name__} ({dict(part.model.settings)})": part for part in parts}
+    kinds = {f"{type(part.model).__name__} ({dict(part.model.settings)})" for part in parts}
     covered = [part.coverage for part in parts if part.coverage is not None]
-    if len(kinds) > 1 or len(covered) < len(parts) or not all(type(part.model) is GraphCorrection for part in parts):
+    if len(kinds) != 1 or len(covered) < len(parts) or not all(type(part.model) is GraphCorrection for part in parts):
         raise ValueError(
             "Trained artifacts of graph_correction with the same settings are needed, such as those of several seeds, "
-            f"but these came: {', '.join(kinds)}."
+            f"but these came: {', '.join(sorted(kinds)) or 'none'}."
         )
     model = Portfolio(members=len(parts), **parts[0].model.settings)
     for own, part in zip(model.models, parts, strict=True):

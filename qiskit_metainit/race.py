@@ -58,7 +58,7 @@ class Yardstick:
         limits = spectrum(problem.operator)
         draws = random_points(task, _BASELINE_DRAWS, 0)
         formulas = [answers(formula, [task], engine)[0] for formula in (SkInfinity(), Tqa(), LinearRamp())]
-        values = np.array([energies(engine, [task], point[None])[0] for point in draws])
+        values = energies(engine, [task] * len(draws), draws)
         searched = np.array([*starts, *formulas, *draws])
         found = descend_all(engine, [task] * len(searched), searched)[0].min()
         both = ratio(np.array([values.mean(), found]), np.array([limits, limits]))

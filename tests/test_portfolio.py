@@ -132,6 +132,10 @@ def test_what_cannot_be_joined_is_refused(tmp_path: Path) -> None:
         join_artifacts([first, wider], tmp_path / "joined")
     with pytest.raises(ValueError, match="graph_correction with the same settings are needed"):
         join_artifacts([first, "lstm"], tmp_path / "joined")
+    with pytest.raises(
+        ValueError, match="same settings are needed, such as those of several seeds, but these came: none"
+    ):
+        join_artifacts([], tmp_path / "joined")
     with pytest.raises(ValueError, match="At least two members are needed"):
         join_artifacts([first], tmp_path / "joined")
     with pytest.raises(

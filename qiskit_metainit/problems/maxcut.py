@@ -98,6 +98,7 @@ class MaxCut:
             "weights": list(self.weights),
             "probability": self.probability,
         }
+        # Left out where not chosen, so that records of families from before there were degrees still name the same one.
         return settings if self.degrees is None else {**settings, "degrees": list(self.degrees)}
 
     def sample(self, rng: np.random.Generator) -> Problem:

@@ -36,8 +36,10 @@ SEEDS = ("qaoa", "seed_2027", "seed_2028")
 def rendered(text: str) -> str:
     """Return a text with every block between `<!-- table NAME -->` and `<!-- end -->` made anew."""
 
+    made = {"headroom": headroom, "choices": choices, "beyond": beyond}  # of many files
+
     def block(match: re.Match[str]) -> str:
-        if match[1] in (made := {"headroom": headroom, "choices": choices, "beyond": beyond}):
+        if match[1] in made:
             return f"<!-- table {match[1]} -->\n{made[match[1]]()}\n<!-- end -->"
         folder = "reproductions" if match[1] == "lin2025" else "results"
         path = ROOT / "tutorials" / folder / f"{match[1]}.json"
@@ -68,10 +70,10 @@ def choices() -> str:
     """Return what the shipped initializers and seeds close, the mean over the depths where there is a headroom."""
     rows = [["instances", *CHOICES, "seeds", *(f"worst tenth: {name}" for name in CHOICES)]]
     for title, cells in measured():
-        shares = {
-            name: [cell.headroom(name, cell.strongest(BASELINES)) for cell in cells] for name in (*CHOICES, *SEEDS)
-        }
-        means = {name: np.mean([found[0] for found in row if found]) for name, row in shares.items() if any(row)}
+        means = {}
+        for name in (*CHOICES, *SEEDS):
+            shares = [cell.headroom(name, cell.strongest(BASELINES)) for cell in cells]
+            means[name] = np.mean([share[0] for share in shares if share is not None])
         seeds = sorted(means[name] for name in SEEDS)
         rows.append([title, *(f"{means[name]:.2f}" for name in CHOICES), f"{seeds[0]:.2f} to {seeds[-1]:.2f}"])
         rows[-1] += [f"{worst(cells, name):+z.4f}" for name in CHOICES]
