@@ -55,9 +55,14 @@ class Coverage:
     """Most qubits in a term."""
     fields: bool = False
     """Whether one-qubit terms were trained on."""
+    ansatz: str = "qaoa"
+    """What the training's circuits were, as ``Features`` tells it. Of other circuits than QAOA's the model itself knows
+    which it supports; there is no depth then."""
 
     def outside(self, task: Features) -> str | None:
         """Return why a task is not covered, or None."""
+        if self.ansatz != "qaoa":
+            return "it was trained for other circuits, but QAOA came" if task.ansatz == "qaoa" else None
         if task.ansatz != "qaoa":
             return f"it was trained for QAOA, but another ansatz with {task.num_parameters} parameters came"
         if not task.diagonal:
@@ -72,7 +77,8 @@ class Coverage:
 
     def extrapolates(self, task: Features) -> bool:
         """Return whether a covered task is smaller, larger or deeper than those trained on."""
-        return not self.qubits[0] <= task.num_qubits <= self.qubits[1] or task.reps not in self.reps
+        deeper = self.ansatz == "qaoa" and task.reps not in self.reps
+        return not self.qubits[0] <= task.num_qubits <= self.qubits[1] or deeper
 
     def _deeper(self, task: Features) -> bool:
         """Return whether a task is up to twice as deep as the deepest of several depths that were trained on."""
@@ -86,7 +92,7 @@ def common(coverages: Sequence[Coverage]) -> Coverage:
         ValueError: if that is nothing.
 
     >>> common([Coverage((1, 2), (6, 10), "qubo", fields=True), Coverage((2, 3), (4, 8), "qubo")])
-    Coverage(reps=(2,), qubits=(6, 8), family='qubo', order=2, fields=False)
+    Coverage(reps=(2,), qubits=(6, 8), family='qubo', order=2, fields=False, ansatz='qaoa')
     """
     reps = tuple(sorted(set.intersection(*(set(each.reps) for each in coverages))))
     low, high = max(each.qubits[0] for each in coverages), min(each.qubits[1] for each in coverages)
@@ -273,7 +279,9 @@ def _digest(manifest: Mapping[str, Any]) -> str:
 
 
 def _probe_reps(artifact: Artifact) -> list[int]:
-    """Return the shallowest and deepest QAOA the artifact serves."""
+    """Return the shallowest and deepest QAOA the artifact serves, none for other circuits."""
+    if artifact.model.probes():
+        return []
     candidates = artifact.coverage.reps if artifact.coverage else range(1, 13)
     operator = SparsePauliOp("ZZ")
     served = [p for p in candidates if artifact.model.unsupported(features.of_qaoa(operator, p)) is None]
@@ -293,15 +301,20 @@ def _probe(model: Model, depths: Sequence[int]) -> list[dict[str, Any]]:
     for size, terms in _PROBES:
         for reps in depths:
             task = Task.qaoa(SparsePauliOp.from_sparse_list(list(terms), size), reps=reps)
-            with torch.no_grad():
-                cost = normalised_cost(Statevector(), [task])
-                point = rollout(model, [task.features], cost, measure_answer=False).answer[0]
-            probes.append({"operator": [size, terms], "reps": reps, "point": point.tolist()})
+            probes.append({"operator": [size, terms], "reps": reps, "point": _point(model, task)})
+    for place, (operator, circuit) in enumerate(model.probes()):
+        probes.append({"probe": place, "reps": 0, "point": _point(model, Task.from_circuit(circuit, operator))})
     return probes
 
 
+def _point(model: Model, task: Task) -> list[float]:
+    with torch.no_grad():
+        cost = normalised_cost(Statevector(), [task])
+        return list(rollout(model, [task.features], cost, measure_answer=False).answer[0].tolist())
+
+
 def _compare(folder: Path, model: Model, manifest: Mapping[str, Any]) -> None:
-    depths = sorted({probe["reps"] for probe in manifest["probes"]})
+    depths = sorted({probe["reps"] for probe in manifest["probes"]} - {0})
     for stored, now in zip(manifest["probes"], _probe(model, depths), strict=True):
         difference = max(abs(a - b) for a, b in zip(stored["point"], now["point"], strict=True))
         if not difference <= _TOLERANCE:

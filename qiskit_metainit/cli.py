@@ -136,7 +136,7 @@ def list_() -> None:
         coverage = stored.coverage
         kinds = ", ".join(stored.families)
         trained = "" if coverage is None else f"{kinds}, {coverage.qubits[0]}-{coverage.qubits[1]} qubits, "
-        trained += "" if coverage is None else f"reps {spans(coverage.reps)}"
+        trained += "" if coverage is None else f"reps {spans(coverage.reps)}" if coverage.reps else "their own ansatz"
         rows.append([name, type(stored.model).__name__, str(stored.model.queries), trained])
     show(rows, "Shipped initializers")
     for kind in ("models", "engines", "problems", "reproductions"):
@@ -149,17 +149,17 @@ def train(
         str, typer.Argument(help="A model with weights, such as lstm or graph_correction (metainit list).")
     ],
     output: Annotated[Path, typer.Option(help="Folder for the artifact, its checkpoint and its loss curve.")],
-    reps: Annotated[str, typer.Option(help="QAOA layers: 2, 1,2,3 or 1-8.")] = "1",
+    reps: Annotated[str | None, typer.Option(help="QAOA layers: 2, 1,2,3 or 1-8; by default 1. None for VQE.")] = None,
     problem: Annotated[str, typer.Option(help="A problem family (metainit list).")] = "maxcut",
-    sizes: Annotated[str, typer.Option(help="Numbers of qubits: 7 or 6-9.")] = "6-9",
+    sizes: Annotated[str | None, typer.Option(help="Numbers of qubits: 7 or 6-9.")] = None,
     graphs: Annotated[str | None, typer.Option(help="Of maxcut: erdos_renyi, regular, complete, sparse, ..")] = None,
     weights: Annotated[str | None, typer.Option(help="Of maxcut: unit, uniform, exponential, normal, ..")] = None,
     problem_setting: Annotated[
         list[str] | None, typer.Option(help="Any setting of the family, KEY=JSON; repeatable.")
     ] = None,
-    loss: Annotated[str, typer.Option(help="final, weighted_sum, observed_improvement, cumulative_improvement.")] = (
-        "final"
-    ),
+    loss: Annotated[
+        str, typer.Option(help="final, root, weighted_sum, observed_improvement, cumulative_improvement.")
+    ] = "final",
     steps: Annotated[int, typer.Option(help="Gradient steps.", min=1)] = 2000,
     batch: Annotated[int, typer.Option(help="Instances a step.", min=1)] = 64,
     instances: Annotated[int, typer.Option(help="Training instances.", min=1)] = 1008,
@@ -188,7 +188,8 @@ def train(
     from qiskit_metainit.training import Schedule
 
     kinds = {key: words(value) for key, value in (("graphs", graphs), ("weights", weights)) if value is not None}
-    family = make_family(problem, {**kinds, **settings(problem_setting)}, sizes=numbers(sizes))
+    sized = {"sizes": numbers(sizes)} if sizes else {}
+    family = make_family(problem, {**sized, **kinds, **settings(problem_setting)}, sizes=None)
     # Another stream than the instances': the same problems and batches come with and without noise.
     answers = make_engine(engine, shots=shots_per_eval, noise=noise, rng=np.random.default_rng([seed, 1]))
 
@@ -201,7 +202,7 @@ def train(
                 model,
                 settings(setting),
                 family,
-                reps=numbers(reps),
+                reps=None if reps is None else numbers(reps),
                 loss=loss,
                 steps=steps,
                 batch=batch,
@@ -218,12 +219,13 @@ def train(
         messages.print(f"Interrupted. {told}", markup=False)
         raise typer.Exit(130) from None
     card.loss_curve(report, output / "loss.png")
+    where = f"--reps {report.depths[-1]}" if report.depths[-1] else f"--problem {problem}"
     console.print(
         f"Trained {meta.name} for {steps} steps in {report.seconds:.0f} s"
         f"{f' (resumed at step {report.resumed_at})' if report.resumed_at else ''}; "
         f"mean loss of the last tenth {_tail(report.losses):.4f}"
         f"{f'; {report.shots:,} shots' if report.shots else ''}. Saved in {output}. "
-        f"Next: metainit evaluate {output} --reps {numbers(reps)[-1]}",
+        f"Next: metainit evaluate {output} {where}",
         markup=False,
         highlight=False,
         soft_wrap=True,

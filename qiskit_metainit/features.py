@@ -7,9 +7,10 @@ F features a parameter, G global ones, Q qubits; a Hamiltonian has K non-identit
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 import torch
@@ -22,6 +23,7 @@ from torch import Tensor
 
 from qiskit_metainit.ansatz import check_reps, natural_unit
 from qiskit_metainit.invariants import invariants, sampled_rows
+from qiskit_metainit.pauli_form import PauliForm, pauli_form
 from qiskit_metainit.problem import PauliTerms
 from qiskit_metainit.rotations import Rotation, split
 from qiskit_metainit.term_graph import TermGraph, term_graph
@@ -116,6 +118,15 @@ class Features:
     """Radians per natural unit of each parameter."""
     terms: Terms
     """The graph of Pauli terms."""
+    source: tuple[QuantumCircuit, SparsePauliOp] | None = None
+    """A circuit that is not QAOA's, and the operator on its qubits."""
+    hints: Mapping[str, Any] = field(default_factory=dict)
+    """What the user or the family knows besides; see ``Problem``."""
+
+    @cached_property
+    def form(self) -> PauliForm | None:
+        """The circuit as Pauli rotations after a Clifford; None if it is QAOA's, or has no such form."""
+        return None if self.source is None else pauli_form(*self.source)
 
     @property
     def num_parameters(self) -> int:
@@ -204,8 +215,21 @@ def _schedule(reps: int) -> NDArray[np.float64]:
     return tokens
 
 
-def of_circuit(circuit: QuantumCircuit, operator: SparsePauliOp) -> Features:
-    """Return the features of any other task: the logical operator, and a token a circuit parameter."""
+def of_circuit(
+    circuit: QuantumCircuit,
+    operator: SparsePauliOp,
+    *,
+    on_circuit: SparsePauliOp | None = None,
+    hints: Mapping[str, Any] | None = None,
+) -> Features:
+    """Return the features of any other task: the logical operator, and a token a circuit parameter.
+
+    Args:
+        circuit: of P parameters.
+        operator: the logical one.
+        on_circuit: the operator on the circuit's qubits, where these are not the logical ones.
+        hints: as in ``Problem``.
+    """
     count = circuit.num_parameters
     letters = np.zeros((count, 4))
     uses = np.zeros(count)
@@ -224,7 +248,8 @@ def of_circuit(circuit: QuantumCircuit, operator: SparsePauliOp) -> Features:
     tokens[:, TOKENS.index("x") : TOKENS.index("many") + 1] = letters / used[:, None]
     tokens[:, TOKENS.index("stage")] = place / used
     tokens[:, TOKENS.index("log_rotations")] = np.log(used)
-    return _features("circuit", PauliTerms.of(operator), 0, tokens, np.ones(count))
+    known = _features("circuit", PauliTerms.of(operator), 0, tokens, np.ones(count))
+    return replace(known, source=(circuit, operator if on_circuit is None else on_circuit), hints=dict(hints or {}))
 
 
 def _features(

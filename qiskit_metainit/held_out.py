@@ -73,8 +73,13 @@ def graphs_in(folder: Path) -> Instances:
     return Instances(f"{folder.name}: {len(names)} graphs", problems, names, origin)
 
 
-def make_family(name: str, settings: Mapping[str, Any], *, sizes: Sequence[int] = (10, 11, 12)) -> Family:
+def make_family(name: str, settings: Mapping[str, Any], *, sizes: Sequence[int] | None = (10, 11, 12)) -> Family:
     """Return a problem family by its name and keyword settings; arguments and errors as in ``drawn``.
+
+    Args:
+        name: of the family.
+        settings: its keyword settings.
+        sizes: where the settings have none; None for the family's own.
 
     >>> make_family("ising", {"couplings": "signs"}, sizes=[6]).settings["sizes"]
     [6]
@@ -86,7 +91,7 @@ def make_family(name: str, settings: Mapping[str, Any], *, sizes: Sequence[int] 
             f"The problem {name!r} takes the settings {', '.join(taken)}, but {', '.join(unknown)} came. Choose among "
             "them."
         )
-    family: Family = cls(**{**({"sizes": list(sizes)} if "sizes" in taken else {}), **settings})
+    family: Family = cls(**{**({"sizes": list(sizes)} if sizes and "sizes" in taken else {}), **settings})
     return family
 
 

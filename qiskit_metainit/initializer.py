@@ -5,38 +5,41 @@ from __future__ import annotations
 import inspect
 import time
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from qiskit import QuantumCircuit
 from qiskit.quantum_info import SparseObservable, SparsePauliOp
 
 from qiskit_metainit import artifact, features, plugins, training
-from qiskit_metainit.ansatz import check_reps
 from qiskit_metainit.artifact import Artifact, Coverage
 from qiskit_metainit.engine import Engine
 from qiskit_metainit.engines.statevector import Statevector
 from qiskit_metainit.features import Features
+from qiskit_metainit.lookup import Lookup, answers
 from qiskit_metainit.model import Model
 from qiskit_metainit.models.sk_infinity import SkInfinity
 from qiskit_metainit.plugins import Kind, name_of
 from qiskit_metainit.problem import Family, Problem, check_operator
 from qiskit_metainit.proposal import CoverageError, CoverageWarning, Proposal
 from qiskit_metainit.provenance import versions
-from qiskit_metainit.rollout import normalised_cost, rollout
-from qiskit_metainit.task import Task
+from qiskit_metainit.rollout import rollout
 from qiskit_metainit.training import MetaLoss, Report, Schedule
 
 if TYPE_CHECKING:
+    from qiskit_nature.second_q.problems import ElectronicStructureProblem
+
     from qiskit_metainit.warm_start import WarmStartedSolver
 
 SIMULATED_QUBITS = 20
 """Up to this size a model's queries are simulated exactly where no engine is given."""
+
+FORMULAS: tuple[Callable[[], Model], ...] = (SkInfinity,)
+"""The formulas that stand in for a model outside what it covers: the first that serves the task."""
 
 _UNTRAINED = "the model has weights, but no training on record"
 
@@ -112,7 +115,7 @@ class MetaInitializer:
         *,
         reps: int | None = None,
         ansatz: QuantumCircuit | None = None,
-        problem: Problem | None = None,
+        problem: Problem | ElectronicStructureProblem | None = None,
         strict: bool = False,
     ) -> NDArray[np.float64]:
         """Return the starting point of one task: the one-item shorthand of ``propose``.
@@ -121,7 +124,8 @@ class MetaInitializer:
             operator: to be minimised, as ``compute_minimum_eigenvalue`` takes it.
             reps: layers p of the standard QAOA circuit ...
             ansatz: ... or the circuit, exactly one of the two.
-            problem: the operator's problem, if known; its family tells whether the training covers it.
+            problem: the operator's problem, if known; its family tells whether the training covers it. Of a molecule
+                the ElectronicStructureProblem of qiskit-nature, which adds its CCSD amplitudes (PySCF computes them).
             strict: raise where a formula would have to stand in for the model.
 
         Returns:
@@ -140,7 +144,7 @@ class MetaInitializer:
         *,
         reps: int | None = None,
         ansatz: QuantumCircuit | None = None,
-        problem: Problem | None = None,
+        problem: Problem | ElectronicStructureProblem | None = None,
         strict: bool = False,
         engine: Engine | None = None,
     ) -> list[Proposal]:
@@ -156,14 +160,16 @@ class MetaInitializer:
         if isinstance(operators, SparsePauliOp | SparseObservable):
             raise TypeError("propose takes a list of operators, but one operator came. Put it in a list.")
         start, engine = time.perf_counter(), engine or self.engine
-        lookups = [_Lookup(check_operator(operator), reps, ansatz) for operator in operators]
-        reasons = [self.outside(lookup.features, problem=problem, engine=engine) for lookup in lookups]
+        hints = {} if problem is None or ansatz is None else _hints(problem, ansatz)
+        known = problem if isinstance(problem, Problem) else None
+        lookups = [Lookup(check_operator(operator), reps, ansatz, hints) for operator in operators]
+        reasons = [self.outside(lookup.features, problem=known, engine=engine) for lookup in lookups]
         proposals: list[Proposal | None] = [
             None if reason is None else self.stand_in(lookup.features, reason, strict=strict)
             for lookup, reason in zip(lookups, reasons, strict=True)
         ]
         learned = [lookup for lookup, reason in zip(lookups, reasons, strict=True) if reason is None]
-        points, shots = _answers(self.model, learned, engine or Statevector())
+        points, shots = answers(self.model, learned, engine or Statevector())
         seconds = (time.perf_counter() - start) / max(len(lookups), 1)
         own = (
             Proposal(
@@ -173,7 +179,7 @@ class MetaInitializer:
                 shots=shots,
                 seconds=seconds,
                 covered=self.coverage is not None or not _has_weights(self.model),
-                extrapolated=self._extrapolates(lookup.features, problem),
+                extrapolated=self._extrapolates(lookup.features, known),
                 classical_simulation=self.model.queries > 0 and (engine is None or isinstance(engine, Statevector)),
                 notes=(_UNTRAINED,) if self.coverage is None and _has_weights(self.model) else (),
             )
@@ -193,21 +199,23 @@ class MetaInitializer:
             CoverageError: if strict, or if no formula serves the task.
         """
         what = f"{self.name!r} does not cover this task: {reason}"
-        formula = SkInfinity()
-        no_formula = formula.unsupported(task)
-        if strict and no_formula is None:
+        formulas = [make() for make in FORMULAS]
+        refused = [formula.unsupported(task) for formula in formulas]
+        if strict and None in refused:
             raise CoverageError(f"{what}. Leave strict out to start from a formula.")
-        if no_formula is not None:
+        if None not in refused:
             raise CoverageError(
-                f"{what}; and no formula stands in: {no_formula}. Choose an artifact for this kind of task "
-                "(metainit list), or start from MetaInitializer(RandomPoint())."
+                f"{what}; and no formula stands in: {'; '.join(map(str, refused))}. Choose an artifact for this kind "
+                "of task (metainit list), or start from MetaInitializer(RandomPoint())."
             )
-        message = f"{what}. Starting from the formula sk_infinity instead."
+        formula = formulas[refused.index(None)]
+        name = _plain_name("models", formula)
+        message = f"{what}. Starting from the formula {name} instead."
         warnings.warn(message, CoverageWarning, stacklevel=_users_level())
         start = time.perf_counter()
         point = rollout(formula, [task], None, measure_answer=False).answer[0].numpy()
         seconds = time.perf_counter() - start
-        return Proposal(point, "sk_infinity", queries=0, shots=0, seconds=seconds, covered=False, fallback=reason)
+        return Proposal(point, name, queries=0, shots=0, seconds=seconds, covered=False, fallback=reason)
 
     def wrap(self, solver: Any, *, problem: Problem | None = None) -> WarmStartedSolver:
         """Return a minimum eigensolver that starts itself at the learned point, for any operator it is given.
@@ -237,11 +245,12 @@ class MetaInitializer:
         schedule: Schedule | None = None,
         progress: Callable[[int, float], None] | None = None,
     ) -> Report:
-        """Meta-train the model on a family's QAOA landscapes; arguments and errors as in ``training.train``.
+        """Meta-train the model on a family's landscapes; arguments and errors as in ``training.train``.
 
         Args:
             family: such as ``MaxCut(sizes=[6, 7, 8, 9])``.
-            reps: one depth or several; by default the depth that a model of fixed size serves.
+            reps: QAOA's depth or several; by default the depth that a model of fixed size serves. A family whose
+                problems bring an ansatz, such as ``Heisenberg()``, has none.
             loss: a meta-loss or its name.
             steps: gradient steps.
             batch: instances a step.
@@ -253,7 +262,8 @@ class MetaInitializer:
         Returns:
             Losses, seconds and what was spent.
         """
-        depths = _depths(self.model, reps)
+        own = reps is None and family.sample(np.random.default_rng(0)).ansatz is not None
+        depths = [] if own else _depths(self.model, reps)
         seed = int(rng) if isinstance(rng, int | np.integer) else None
         report = training.train(
             self.model,
@@ -274,6 +284,7 @@ class MetaInitializer:
             family=_plain_name("problems", family),
             order=report.order,
             fields=report.fields,
+            ansatz="circuit" if own else "qaoa",
         )
         record = {
             "family": dict(family.settings),
@@ -340,37 +351,6 @@ def _has_weights(model: Model) -> bool:
     return any(True for _ in model.parameters())
 
 
-class _Lookup:
-    """A task that builds its circuit only when a query needs it."""
-
-    def __init__(
-        self, operator: SparsePauliOp | SparseObservable, reps: int | None, ansatz: QuantumCircuit | None
-    ) -> None:
-        self._operator, self._reps = operator, 0 if reps is None else check_reps(reps)
-        self._task = None if ansatz is None else Task.from_circuit(ansatz, operator)
-        self.features = self._task.features if self._task else features.of_qaoa(operator, self._reps)
-
-    @property
-    def task(self) -> Task:
-        """The landscape."""
-        if self._task is None:
-            self._task = Task.qaoa(self._operator, reps=self._reps)
-        return self._task
-
-
-def _answers(model: Model, lookups: Sequence[_Lookup], engine: Engine) -> tuple[list[NDArray[np.float64]], int]:
-    """Return each task's point, and the shots spent on each."""
-    if not lookups:
-        return [], 0
-    before = engine.budget.copy()
-    known = [lookup.features for lookup in lookups]
-    with torch.no_grad():
-        cost = normalised_cost(engine, [lookup.task for lookup in lookups]) if model.queries else None
-        answers = rollout(model, known, cost, measure_answer=False).answer.numpy()
-    shots = engine.budget.since(before).shots // len(lookups)
-    return [row[: item.num_parameters].copy() for row, item in zip(answers, known, strict=True)], shots
-
-
 def _users_level() -> int:
     """Return the ``stacklevel`` at which a warning of the calling function points at the user's line."""
     package, level, frame = str(Path(__file__).parent), 0, inspect.currentframe()
@@ -384,6 +364,15 @@ def _plain_name(kind: Kind, plugin: object) -> str:
         return name_of(kind, type(plugin))
     except ValueError:  # somebody's own class, not (yet) offered as a plugin
         return type(plugin).__name__
+
+
+def _hints(problem: Problem | ElectronicStructureProblem, ansatz: QuantumCircuit) -> Mapping[str, Any]:
+    if isinstance(problem, Problem):
+        return problem.hints
+    from qiskit_metainit.chemistry import hints  # qiskit-nature, only for those who bring a molecule
+
+    found: Mapping[str, Any] = hints(problem, ansatz)
+    return found
 
 
 def _depths(model: Model, reps: int | Sequence[int] | None) -> list[int]:

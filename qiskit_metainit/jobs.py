@@ -122,7 +122,7 @@ def train_artifact(
     settings: Mapping[str, Any],
     family: Family,
     *,
-    reps: Sequence[int],
+    reps: Sequence[int] | None,
     loss: str,
     steps: int,
     batch: int,
@@ -139,7 +139,7 @@ def train_artifact(
         model: name of a model with weights.
         settings: its keyword settings.
         family: of the training instances.
-        reps: depths.
+        reps: depths of QAOA; None for 1, or for a family whose problems bring an ansatz.
         loss: name of a meta-loss.
         steps: gradient steps.
         batch: instances a step.
@@ -166,6 +166,8 @@ def train_artifact(
     if start_from is not None:
         adopt(network, MetaInitializer.load(start_from).model, start_from)
     folder.mkdir(parents=True, exist_ok=True)  # now, not after hours of training
+    if reps is None and family.sample(np.random.default_rng(seed)).ansatz is None:
+        reps = [1]
     meta = MetaInitializer(network, engine)
     report = meta.train(
         family,

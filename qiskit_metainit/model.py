@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import inspect
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from jaxtyping import Float
+from qiskit import QuantumCircuit
+from qiskit.quantum_info import SparsePauliOp
 from torch import Tensor, nn
 
 from qiskit_metainit.features import FeatureBatch, Features
@@ -43,6 +45,13 @@ class Model(nn.Module, ABC):
         Args:
             sample: returns the features of up to so many tasks to be trained on.
         """
+
+    def probes(self) -> Sequence[tuple[SparsePauliOp, QuantumCircuit]]:
+        """Return a few small tasks on which an artifact of this model is checked when it is loaded.
+
+        Models for QAOA return none: they are checked on QAOA.
+        """
+        return ()
 
     @abstractmethod
     def begin(self, features: FeatureBatch) -> tuple[Float[Tensor, "B P"], State]:

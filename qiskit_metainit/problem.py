@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, Protocol, TypeVar, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
+from qiskit import QuantumCircuit
 from qiskit.quantum_info import SparseObservable, SparsePauliOp
 
 Number = TypeVar("Number", np.float64, np.complex128)
@@ -147,6 +148,32 @@ def is_diagonal(operator: SparsePauliOp) -> bool:
     return not bool(operator.paulis.x.any())
 
 
+@dataclass(frozen=True)
+class Levels:
+    """What the energies of a problem's trial states are measured against."""
+
+    lowest: float
+    """Exact or best-known lowest energy, in the operator's units."""
+    unit: float
+    """Energy above it that counts as an excess of one, in the operator's units."""
+    name: str
+    """What an excess is, such as "relative gap to the ground state"."""
+    target: float
+    """Excess from which on there is little left to optimise."""
+
+    def __post_init__(self) -> None:
+        if not self.unit > 0:
+            raise ValueError(f"An energy unit above zero is needed, but {self.unit!r} came.")
+
+    def excess(self, energy: float) -> float:
+        """Return how far an energy lies above the lowest one, in units.
+
+        >>> Levels(lowest=-4.0, unit=2.0, name="share", target=0.1).excess(-3.0)
+        0.5
+        """
+        return (energy - self.lowest) / self.unit
+
+
 @dataclass(frozen=True, eq=False)
 class Problem:
     """One instance: the Hamiltonian that solvers minimise, and its reading in the user's terms.
@@ -162,6 +189,13 @@ class Problem:
     """The user's label of each qubit."""
     maximise: bool = False
     """Whether the user maximises; the operator is then minus the user's objective."""
+    ansatz: QuantumCircuit | None = None
+    """Prepares the trial states of a VQE; None for QAOA, whose circuit is the operator's own."""
+    levels: Levels | None = None
+    """What energies are measured against, if that is known."""
+    hints: Mapping[str, Any] = field(default_factory=dict)
+    """What is known of the instance besides its operator: numbers of a task, or sequences of one number a parameter of
+    the ansatz, such as classical amplitudes."""
 
     @property
     def num_qubits(self) -> int:

@@ -34,6 +34,8 @@ from qiskit.circuit.library import (
     U1Gate,
     U3Gate,
     UGate,
+    XXMinusYYGate,
+    XXPlusYYGate,
 )
 from qiskit.quantum_info import SparsePauliOp
 from qiskit.synthesis import LieTrotter, SuzukiTrotter
@@ -159,6 +161,13 @@ def _walk(
             yield Rotation("Z", qubits, lam)
             yield Rotation("Y", qubits, theta)
             yield Rotation("Z", qubits, phi)
+        elif kind in {XXPlusYYGate, XXMinusYYGate}:
+            theta, beta = (_angle(value, numbering, known) for value in operation.params)
+            sign = 1.0 if kind is XXPlusYYGate else -1.0
+            yield Rotation("Z", qubits[:1], beta.times(sign))
+            yield Rotation("XX", qubits, theta.times(0.5))
+            yield Rotation("YY", qubits, theta.times(0.5 * sign))
+            yield Rotation("Z", qubits[:1], beta.times(-sign))
         elif isinstance(operation, PauliEvolutionGate) and (terms := _diagonal_terms(operation)) is not None:
             time = _angle(operation.time, numbering, known)
             for support, coefficient in terms:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 from qiskit import QuantumCircuit
@@ -11,7 +13,7 @@ from qiskit.quantum_info import SparseObservable, SparsePauliOp
 from qiskit_metainit import features
 from qiskit_metainit.ansatz import qaoa, qaoa_reps_of
 from qiskit_metainit.features import Features
-from qiskit_metainit.problem import as_pauli_sum, offset
+from qiskit_metainit.problem import Problem, as_pauli_sum, offset
 
 
 class Task:
@@ -47,11 +49,38 @@ class Task:
         return cls(None, hamiltonian, features.of_qaoa(hamiltonian, reps), scale_of(hamiltonian))
 
     @classmethod
-    def from_circuit(cls, circuit: QuantumCircuit, operator: SparsePauliOp | SparseObservable) -> Task:
+    def of(cls, problem: Problem, *, reps: int | None = None) -> Task:
+        """Return a problem's landscape: of its own ansatz, or of QAOA with p = reps layers.
+
+        Raises:
+            ValueError: if it needs reps and there are none, or the other way round; or as the other constructors.
+        """
+        if problem.ansatz is not None and reps is None:
+            return cls.from_circuit(problem.ansatz, problem.operator, hints=problem.hints)
+        if reps is None or problem.ansatz is not None:
+            raise ValueError(
+                "Either an ansatz of the problem's own or reps (layers of QAOA) is needed, but "
+                f"{'neither' if reps is None else 'both'} came."
+            )
+        return cls.qaoa(problem.operator, reps=reps)
+
+    @classmethod
+    def from_circuit(
+        cls,
+        circuit: QuantumCircuit,
+        operator: SparsePauliOp | SparseObservable,
+        *,
+        hints: Mapping[str, Any] | None = None,
+    ) -> Task:
         """Return the landscape of any parameterised circuit.
 
         A circuit that is the operator's standard QAOA circuit is recognised as such. A transpiled circuit takes the
         logical operator, whose layout is applied here.
+
+        Args:
+            circuit: unitary, measurements at its end aside.
+            operator: to be minimised.
+            hints: as in ``Problem``.
 
         Raises:
             ValueError: if the circuit has no parameters or the numbers of qubits differ.
@@ -71,7 +100,11 @@ class Task:
                 f"{operator.num_qubits}. For a transpiled circuit give the operator before apply_layout."
             )
         reps = qaoa_reps_of(circuit, logical)
-        known = features.of_circuit(circuit, logical) if reps is None else features.of_qaoa(logical, reps)
+        known = (
+            features.of_qaoa(logical, reps)
+            if reps is not None
+            else features.of_circuit(circuit, logical, on_circuit=hamiltonian, hints=hints)
+        )
         return cls(circuit, hamiltonian, known, scale_of(logical))
 
     @property

@@ -28,7 +28,7 @@ class ConformanceError(AssertionError):
 
 
 def check_model(model: Model, *, reps: Sequence[int] = (1, 2, 3), seed: int = 0, tolerance: float = 1e-7) -> None:
-    """Check a model on QAOA tasks of the depths it supports.
+    """Check a model on QAOA tasks of the depths it supports, or on its own probes if it is for other circuits.
 
     Points are finite and padded with zeros; a batch gives what its tasks give one by one; relabelled qubits and an
     added identity change nothing; a Hamiltonian times c > 0 gives the same betas and gammas / c; the announced number
@@ -39,24 +39,30 @@ def check_model(model: Model, *, reps: Sequence[int] = (1, 2, 3), seed: int = 0,
     """
     rng = np.random.default_rng(seed)
     operators = [_generic(rng, size) for size in (3, 4, 6)]
-    tasks = [Task.qaoa(operator, reps=p) for p in reps for operator in operators]
+    own = [Task.from_circuit(circuit, operator) for operator, circuit in model.probes()]
+    tasks = own or [Task.qaoa(operator, reps=p) for p in reps for operator in operators]
     tasks = [task for task in tasks if model.unsupported(task.features) is None]
-    _require(bool(tasks), f"the model supports none of the depths {list(reps)}")
+    what = "its own probes" if own else f"the depths {list(reps)}"
+    _require(bool(tasks), f"the model supports none of {what}")
+    _require(not own or len(tasks) == len(own), "the model must support all of its own probes")
     together = _points(model, tasks)
     _require(bool(torch.isfinite(together).all()), "points must be finite")
     for row, task in enumerate(tasks):
         count, operator = task.num_parameters, task.hamiltonian
         _require(not together[row, count:].any(), "points beyond a task's own parameters must be zero")
-        own = together[row, :count]
-        _equal(_points(model, [task])[0], own, tolerance, "a batch must give what its tasks give one by one")
+        point = together[row, :count]
+        _equal(_points(model, [task])[0], point, tolerance, "a batch must give what its tasks give one by one")
+        shifted = operator + SparsePauliOp("I" * operator.num_qubits, [5.0])
+        moved = _points(model, [Task.from_circuit(task.circuit, shifted)])[0]
+        _equal(moved, point, tolerance, "an identity term must leave the point unchanged")
+        if own:
+            continue
         order = rng.permutation(task.features.num_qubits)
         relabelled = operator.apply_layout(order.tolist())
-        _equal(_qaoa(model, relabelled, task), own, tolerance, "relabelling qubits must leave the point unchanged")
-        shifted = operator + SparsePauliOp("I" * operator.num_qubits, [5.0])
-        _equal(_qaoa(model, shifted, task), own, tolerance, "an identity term must leave the point unchanged")
+        _equal(_qaoa(model, relabelled, task), point, tolerance, "relabelling qubits must leave the point unchanged")
         factors = torch.tensor([1.0] * (count // 2) + [3.7] * (count // 2), dtype=torch.float64)
         scaled = _qaoa(model, operator * 3.7, task) * factors
-        _equal(scaled, own, tolerance, "a factor c on the Hamiltonian must divide gamma by c and leave beta")
+        _equal(scaled, point, tolerance, "a factor c on the Hamiltonian must divide gamma by c and leave beta")
     asked = 0
 
     def counting(points: Tensor) -> Tensor:

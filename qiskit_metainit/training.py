@@ -23,12 +23,14 @@ from qiskit_metainit.engine import Engine
 from qiskit_metainit.engine_record import describe, generators, noise_settings
 from qiskit_metainit.features import FeatureBatch, of_qaoa, stack
 from qiskit_metainit.model import Model
-from qiskit_metainit.problem import Family, Problem
+from qiskit_metainit.problem import Family, Levels, Problem
 from qiskit_metainit.rollout import normalised_cost, rollout
 from qiskit_metainit.task import Task
 
 MetaLoss = Callable[[Tensor], Tensor]
-"""(T, B) normalised costs of a rollout -> a number to minimise."""
+"""(T, B) costs of a rollout -> a number to minimise. They are normalised costs, or where problems tell the levels of
+their energies (``problem.Levels``) excesses over the lowest one."""
+_ROUNDING = 1e-10  # of an excess: the slope of its root stays finite
 
 
 def final(costs: Float[Tensor, "T B"]) -> Float[Tensor, ""]:
@@ -58,8 +60,13 @@ def cumulative_improvement(costs: Float[Tensor, "T B"]) -> Float[Tensor, ""]:
     return costs.cummin(dim=0).values.sum(dim=0).mean()
 
 
+def root(costs: Float[Tensor, "T B"]) -> Float[Tensor, ""]:
+    """Return ``E sign(y_T) sqrt(|y_T|)``, for excesses over the lowest energy known: small ones count as well."""
+    return (torch.sign(costs[-1]) * torch.sqrt(costs[-1].abs() + _ROUNDING)).mean()
+
+
 LOSSES: Mapping[str, MetaLoss] = {
-    loss.__name__: loss for loss in (final, weighted_sum, observed_improvement, cumulative_improvement)
+    loss.__name__: loss for loss in (final, weighted_sum, observed_improvement, cumulative_improvement, root)
 }
 """The meta-losses by name, as the command line and the artifacts spell them."""
 
@@ -71,7 +78,8 @@ class Report:
     losses: tuple[float, ...]
     """Meta-loss of every step, resumed ones included."""
     depths: tuple[int, ...]
-    """Layers p of every step's instances: costs of different depths are not alike."""
+    """Layers p of every step's instances (0 for an ansatz that problems bring): costs of different depths are not
+    alike."""
     seconds: float
     """Wall-clock time of this call."""
     spent: Budget
@@ -110,7 +118,7 @@ def train(
     family: Family,
     engine: Engine,
     *,
-    reps: Sequence[int],
+    reps: Sequence[int] = (),
     loss: MetaLoss | str = final,
     steps: int,
     batch: int,
@@ -119,13 +127,13 @@ def train(
     checkpoint: Path | None = None,
     progress: Callable[[int, float], None] | None = None,
 ) -> Report:
-    """Train a model in place on a family's QAOA landscapes, by the cost itself, without labels.
+    """Train a model in place on a family's landscapes, by the cost itself, without labels.
 
     Args:
         model: any model with weights.
         family: where the instances come from.
         engine: answers with costs and their gradients, exactly or with noise.
-        reps: depths p, one drawn a step.
+        reps: depths p of QAOA, one drawn a step; none for a family whose problems bring an ansatz.
         loss: a meta-loss, or its name in ``LOSSES``.
         steps: gradient steps in all, those before a resumption included.
         batch: B, instances a step; a step's instances have one size, so that they run as one batch.
@@ -138,8 +146,8 @@ def train(
         progress: called with (step, loss) after every step.
 
     Raises:
-        ValueError: if the model has no weights or does not support a depth, the engine gives no gradients, or the
-            checkpoint is of another training.
+        ValueError: if the model has no weights or does not support a task, the engine gives no gradients, there are
+            reps and the problems bring an ansatz (or neither), or the checkpoint is of another training.
         FloatingPointError: if the loss or its gradient is no longer finite; the checkpoint keeps the last good weights.
     """
     schedule = schedule or Schedule()
@@ -161,6 +169,8 @@ def train(
     fingerprint = json.dumps(plan)
     start, before = time.perf_counter(), engine.budget.copy()
     pool = _Pool([family.sample(rng) for _ in range(schedule.instances)], reps)
+    if (reason := model.unsupported(pool.first.features)) is not None:
+        raise ValueError(f"The model cannot be trained on this family: {reason}.")
     model.prepare(pool.sample)
     optimizer = torch.optim.Adam(model.parameters(), lr=schedule.learning_rate)
     history = _History([rng, *generators(engine)])
@@ -175,10 +185,10 @@ def train(
         for step in range(resumed_at, steps):
             for group in optimizer.param_groups:
                 group["lr"] = schedule.learning_rate * (0.505 + 0.495 * math.cos(math.pi * step / steps))
-            tasks = pool.draw(batch, rng)
+            tasks, levels = pool.draw(batch, rng)
             known = [task.features for task in tasks]
             trajectory = rollout(model, known, normalised_cost(engine, tasks), measure_answer=True)
-            value = loss(trajectory.costs)
+            value = loss(trajectory.costs if levels is None else _excesses(trajectory.costs, tasks, levels))
             if not torch.isfinite(value):
                 raise FloatingPointError(
                     f"The loss is {value.item()} at step {step}. Lower the learning rate; the checkpoint, if any, "
@@ -238,15 +248,38 @@ class _History:
         self.states = [json.dumps(stream.bit_generator.state) for stream in self.streams]
 
 
+def _excesses(costs: Float[Tensor, "T B"], tasks: Sequence[Task], levels: Sequence[Levels]) -> Float[Tensor, "T B"]:
+    """Return excesses for normalised costs."""
+    factors = [
+        [task.scale / level.unit, (task.offset - level.lowest) / level.unit]
+        for task, level in zip(tasks, levels, strict=True)
+    ]
+    slope, shift = torch.tensor(factors, dtype=costs.dtype).T
+    excesses: Tensor = costs * slope + shift
+    return excesses
+
+
 class _Pool:
-    """The instances of a training by size, and their landscapes, built when first drawn; every depth uses them all."""
+    """The instances of a training, and their landscapes, built when first drawn; every depth uses them all.
+
+    Those of QAOA are drawn size by size, so that a step's run as one batch; there are too many circuits among those
+    that bring an ansatz for that.
+    """
 
     def __init__(self, problems: Sequence[Problem], reps: Sequence[int]) -> None:
-        self._problems, self._reps = problems, reps
+        own = [problem.ansatz is not None for problem in problems]
+        if any(own) != all(own) or any(own) == bool(reps):
+            raise ValueError(
+                "At least one depth (reps, layers of QAOA) is needed for problems without an ansatz of their own, and "
+                f"none for others, but {sum(own)} of {len(own)} problems bring one and reps={list(reps)} came."
+            )
+        self._problems, self._reps = problems, list(reps) or [0]
         sizes = [problem.num_qubits for problem in problems]
-        self._groups = [np.flatnonzero(np.array(sizes) == size) for size in dict.fromkeys(sizes)]
+        groups = [0] * len(sizes) if any(own) else sizes
+        self._groups = [np.flatnonzero(np.array(groups) == size) for size in dict.fromkeys(groups)]
         self._shares = [len(group) / len(problems) for group in self._groups]
         self._tasks: dict[tuple[int, int], Task] = {}
+        self._levels = all(problem.levels is not None for problem in problems)
         self.qubits = (min(sizes), max(sizes))
         operators = [problem.operator for problem in problems]
         orders = [(operator.paulis.x | operator.paulis.z).sum(axis=1) for operator in operators]
@@ -257,17 +290,23 @@ class _Pool:
         places = range(min(count, len(self._problems)))
         return stack([self._task(place, self._reps[place % len(self._reps)]).features for place in places])
 
-    def draw(self, batch: int, rng: np.random.Generator) -> list[Task]:
-        """Return instances of one size and one depth."""
+    @property
+    def first(self) -> Task:
+        """One of the landscapes."""
+        return self._task(0, self._reps[0])
+
+    def draw(self, batch: int, rng: np.random.Generator) -> tuple[list[Task], list[Levels] | None]:
+        """Return instances of one size and one depth, and the levels of their energies if all problems know theirs."""
         group = self._groups[int(rng.choice(len(self._groups), p=self._shares))]
         reps = self._reps[int(rng.integers(len(self._reps)))]
-        return [self._task(int(group[i]), reps) for i in rng.integers(len(group), size=batch)]
+        places = [int(group[i]) for i in rng.integers(len(group), size=batch)]
+        levels = [level for place in places if (level := self._problems[place].levels) is not None]
+        return [self._task(place, reps) for place in places], levels if self._levels else None
 
     def _task(self, place: int, reps: int) -> Task:
         first = self._tasks.get((place, self._reps[0]))
         if first is None:
-            operator = self._problems[place].operator
-            first = self._tasks[place, self._reps[0]] = Task.qaoa(operator, reps=self._reps[0])
+            first = self._tasks[place, self._reps[0]] = Task.of(self._problems[place], reps=self._reps[0] or None)
         if (place, reps) not in self._tasks:
             self._tasks[place, reps] = first.with_reps(reps)
         return self._tasks[place, reps]
@@ -290,8 +329,8 @@ def _check(model: Model, engine: Engine, reps: Sequence[int], steps: int, batch:
         raise ValueError(
             f"Training needs gradients, but {type(engine).__name__} offers none. Use statevector or parameter_shift."
         )
-    if not reps or steps < 1 or batch < 1:
-        raise ValueError(f"At least one depth, step and instance is needed: {reps=}, {steps=}, {batch=} came.")
+    if steps < 1 or batch < 1:
+        raise ValueError(f"At least one step and instance is needed: {steps=}, {batch=} came.")
     for depth in reps:
         reason = model.unsupported(of_qaoa(SparsePauliOp("ZZ"), depth))
         if reason is not None:

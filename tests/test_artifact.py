@@ -127,6 +127,7 @@ def test_the_record_says_how_it_was_made(folder: Path) -> None:
         "family": "maxcut",
         "order": 2,
         "fields": False,
+        "ansatz": "qaoa",
     }
 
 

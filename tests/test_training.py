@@ -60,6 +60,8 @@ def numpy_loss(name: str, costs: np.ndarray) -> float:
             values.append(sum(0.1 * t * y[t] for t in range(1, len(y))))
         elif name == "observed_improvement":
             values.append(sum(min(y[t] - min(y[:t]), 0.0) for t in range(1, len(y))))
+        elif name == "root":
+            values.append(np.sign(y[-1]) * np.sqrt(abs(y[-1]) + 1e-10))
         else:
             values.append(sum(min(y[1 : t + 1]) for t in range(1, len(y))))
     return float(np.mean(values))
@@ -280,7 +282,7 @@ def test_an_unsupported_depth_is_refused_with_the_reason() -> None:
 
 @pytest.mark.parametrize("changes", [{"reps": []}, {"reps": [0]}, {"steps": 0}, {"batch": 0}])
 def test_empty_and_impossible_plans_are_refused(changes: dict[str, Any]) -> None:
-    with pytest.raises(ValueError, match=r"reps|depth"):
+    with pytest.raises(ValueError, match=r"reps|depth|step"):
         run(correction(), **changes)
 
 
@@ -384,9 +386,10 @@ def test_every_depth_uses_all_instances_and_what_they_share_is_built_once(monkey
         built.append(id(operator))
         return original(operator, reps=reps)
 
-    def noted(self: training._Pool, *arguments: Any) -> list[Task]:
-        drawn.extend(tasks := draw(self, *arguments))
-        return tasks
+    def noted(self: training._Pool, *arguments: Any) -> Any:
+        found = draw(self, *arguments)
+        drawn.extend(found[0])
+        return found
 
     monkeypatch.setattr(Task, "qaoa", counted)
     monkeypatch.setattr(training._Pool, "draw", noted)
