@@ -98,7 +98,7 @@ def pauli_form(circuit: QuantumCircuit, operator: SparsePauliOp) -> PauliForm | 
     (2, True)
     """
     operations = split(circuit)
-    support = np.flatnonzero(np.any(operator.paulis.x | operator.paulis.z, axis=0))
+    support = np.flatnonzero(np.asarray(operator.paulis.x | operator.paulis.z).any(axis=0))
     used = {qubit for operation in operations for qubit in operation.qubits} | set(support.tolist())
     qubits = tuple(sorted(int(qubit) for qubit in used))
     if len(qubits) > _LARGEST:
@@ -187,8 +187,10 @@ class _Frame:
 
     def _conjugate(self, images: _Images, qubits: Sequence[int]) -> None:
         x, z, sign = self.x[: self.count], self.z[: self.count], self.sign[: self.count]
-        lx = sum(((x >> qubit) & 1) << k for k, qubit in enumerate(qubits))
-        lz = sum(((z >> qubit) & 1) << k for k, qubit in enumerate(qubits))
+        lx, lz = np.zeros_like(x), np.zeros_like(z)
+        for k, qubit in enumerate(qubits):
+            lx |= ((x >> qubit) & 1) << k
+            lz |= ((z >> qubit) & 1) << k
         clear = ~sum(1 << qubit for qubit in qubits)
         new_x, new_z = x & clear, z & clear
         for (ix, iz), (ox, oz, flip) in images.items():

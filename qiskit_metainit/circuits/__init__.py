@@ -1,0 +1,1 @@
+"""Ansatz recipes for VQE, one kind a file, as plain circuits."""
