@@ -9,11 +9,13 @@ from pathlib import Path
 
 import numpy as np
 
+from qiskit_metainit import standings
 from qiskit_metainit.artifact import Artifact
 from qiskit_metainit.comparison import Arrival, Comparison, Result
 from qiskit_metainit.rating import Array
 from qiskit_metainit.reaction import Interval
 from qiskit_metainit.recurrent import RecurrentModel
+from qiskit_metainit.standings import Standings
 from qiskit_metainit.training import Report
 
 REACTIONS = (
@@ -190,20 +192,13 @@ def loss_curve(report: Report, path: Path) -> None:
     figure.savefig(path, dpi=110)
 
 
-def write(
-    folder: Path,
-    stored: Artifact,
-    comparisons: Mapping[str, tuple[str, Comparison]],
-    baselines: Iterable[str],
-    limits: Sequence[str],
-) -> None:
+def write(folder: Path, stored: Artifact, results: Sequence[str], limits: Sequence[str]) -> None:
     """Write ``card.md`` into an artifact's folder.
 
     Args:
         folder: of the artifact; its ``loss.png`` is shown if there is one.
         stored: the artifact.
-        comparisons: (command, comparison) by a line that says which instances.
-        baselines: the formulas among the compared models.
+        results: lines of Markdown on what it is worth.
         limits: sentences on where not to trust it.
     """
     settings = ", ".join(f"{key} = {value}" for key, value in stored.model.settings.items())
@@ -218,8 +213,19 @@ def write(
         lines += ["", f"Covers: {covered}."]
     lines += ["", "## Training", "", *(f"- {key}: `{value}`" for key, value in stored.training.items())]
     lines += ["", "![meta-loss](loss.png)"] if (folder / "loss.png").exists() else []  # what is joined has none
-    lines += ["", "## Held-out results", ""]
-    lines += [
+    lines += ["", "## Held-out results", "", *results]
+    lines += ["## Limits", "", *(f"- {limit}" for limit in limits), ""]
+    (folder / "card.md").write_text("\n".join(lines), encoding="utf-8")
+
+
+def sections(comparisons: Mapping[str, tuple[str, Comparison]], baselines: Iterable[str]) -> list[str]:
+    """Return lines of Markdown on comparisons on QAOA.
+
+    Args:
+        comparisons: (command, comparison) by a line that says which instances.
+        baselines: the formulas among the compared models.
+    """
+    lines = [
         "`r = (E_max - E) / (E_max - E_min)` of the exact expectation at the proposed point, mean and 95% bootstrap "
         "interval over instances. Closed: the share of the headroom, a ratio of mean gains over the strongest baseline "
         "without queries. Asks: costs asked for before the answer. To 99%: circuit evaluations, those included, until "
@@ -242,5 +248,21 @@ def write(
         lines += [f"Against {reference}, instance by instance:", "", markdown(duels(comparison, baselines)), ""]
         if len(reacted := reactions(comparison)) > 1:
             lines += ["Does it react to the instance?", "", markdown(reacted), ""]
-    lines += ["## Limits", "", *(f"- {limit}" for limit in limits), ""]
-    (folder / "card.md").write_text("\n".join(lines), encoding="utf-8")
+    return lines
+
+
+def vqe_sections(found: Sequence[tuple[str, str, Standings]], name: str) -> list[str]:
+    """Return lines of Markdown on standings of VQE.
+
+    Args:
+        found: title, command and standings of each.
+        name: of the initializer, which is compared with the strongest of all others.
+    """
+    lines = []
+    for title, command, each in found:
+        sizes = f"{min(each.qubits)} to {max(each.qubits)} qubits, {min(each.parameters)} to {max(each.parameters)}"
+        lines += [f"### {title}", "", f"`{command}`: {len(each.qubits)} instances, {sizes} parameters.", ""]
+        lines += [markdown(standings.table(each)), "", standings.legend(each), ""]
+        if (strongest := each.strongest(other for other in each.results if other != name)) is not None:
+            lines += [f"Against {strongest}, instance by instance:", "", markdown(standings.duels(each, strongest)), ""]
+    return lines

@@ -11,9 +11,10 @@ import typer
 from qiskit_metainit.terminal import console, numbers, progress_bar, say, settings, show, words
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from qiskit_metainit.comparison import Comparison
+    from qiskit_metainit.held_out import Instances
 
 # As in ``cli``: what takes long to import is imported where it runs.
 
@@ -36,7 +37,12 @@ def evaluate(
     random_searches: Annotated[
         int | None, typer.Option(help="How many of them are searched for the best optimum too; by default all.", min=0)
     ] = None,
-    optimizers: Annotated[str, typer.Option(help="That run from every start: cobyla, l_bfgs_b, spsa.")] = "cobyla",
+    optimizers: Annotated[
+        str, typer.Option(help="That run from every start: cobyla, l_bfgs_b, spsa; of VQE cobyla, l_bfgs_b, adam.")
+    ] = "cobyla",
+    learning_rates: Annotated[
+        str, typer.Option(help="Of VQE: those that Adam tries from every start; each start's best counts.")
+    ] = "0.001 0.003 0.01 0.03 0.1",
     searches: Annotated[
         str, typer.Option(help="That climb from p = 1, a row each, seconds an instance: interp, fourier.")
     ] = "",
@@ -75,6 +81,9 @@ def evaluate(
     if not protocols:
         raise typer.BadParameter(f"--reps needs at least one depth, but {reps!r} came")
     arena = held_out.drawn(problem, chosen, instances, seed) if on is None else held_out.graphs_in(on)
+    if arena.problems[0].ansatz is not None:
+        _evaluate_vqe(initializers, arena, () if zero_query else words(optimizers), learning_rates, json_file)
+        return
     cells: dict[str, Comparison] = {}
     origin = {**arena.origin, "twins": len(twins(arena.problems))}
     looked = [] if json_file is None else looks(json_file, arena.origin)  # one entry a run, before it is written over
@@ -119,6 +128,27 @@ def evaluate(
         _written(picture)
 
 
+def _evaluate_vqe(
+    initializers: Sequence[str], arena: Instances, optimizers: Sequence[str], rates: str, json_file: Path | None
+) -> None:
+    """Compare initializers with every baseline on instances that bring an ansatz."""
+    from qiskit_metainit import contest, jobs, standings
+
+    plan = standings.Contest(optimizers=tuple(optimizers), rates=tuple(float(rate) for rate in words(rates)))
+    models, baselines, _ = jobs.line_up_vqe(initializers, arena.problems)
+    with progress_bar() as update:
+        found = contest.hold(models, arena.problems, plan, update)
+    seed = arena.origin["seed"]
+    title = f"{arena.title}, seed {seed}"
+    show(standings.table(found), title, wrap=False)
+    if (strongest := found.strongest(baselines)) is not None:
+        show(standings.duels(found, strongest), f"Against {strongest}, instance by instance")
+    say(standings.legend(found))
+    if json_file is not None:
+        standings.write(json_file, title, found, **arena.origin)
+        _written(json_file)
+
+
 def _legend(comparison: Comparison, seconds: Mapping[str, float]) -> list[str]:
     """Return what the tables say."""
     from qiskit_metainit import card
@@ -154,16 +184,23 @@ def card_(
     comparisons: Annotated[list[Path], typer.Argument(help="JSON files of metainit evaluate.")],
 ) -> None:
     """Write an artifact's model card from stored comparisons."""
-    from qiskit_metainit import artifact, card
+    from qiskit_metainit import artifact, card, standings
     from qiskit_metainit.comparison import read_cells
     from qiskit_metainit.jobs import BASELINES, limits
+    from qiskit_metainit.standings import Standings
 
     stored, folder = artifact.read(initializer), artifact.find(initializer)
     known: dict[str, tuple[str, Comparison]] = {}
+    vqe: list[tuple[str, str, Standings]] = []
     for path in comparisons:
+        content = json.loads(path.read_text(encoding="utf-8"))
         try:
-            known |= read_cells(json.loads(path.read_text(encoding="utf-8")))
+            if "contest" in content:
+                vqe.append(standings.read(content))
+            else:
+                known |= read_cells(content)
         except (KeyError, TypeError) as error:
             raise ValueError(f"A file of metainit evaluate --json is needed, but {path} is none ({error}).") from error
-    card.write(folder, stored, known, BASELINES, limits(stored))
+    results = [*(card.sections(known, BASELINES) if known else []), *card.vqe_sections(vqe, stored.name)]
+    card.write(folder, stored, results, limits(stored))
     _written(folder / "card.md")

@@ -37,7 +37,7 @@ def drawn(problem: str, settings: Mapping[str, Any], count: int, seed: int) -> I
 
     Args:
         problem: name of a family.
-        settings: its keyword settings; without sizes of 10 to 12 qubits, if it has sizes.
+        settings: its keyword settings; without sizes of 10 to 12 qubits, if it is for QAOA and has sizes.
         count: how many.
         seed: of the draws.
 
@@ -47,7 +47,9 @@ def drawn(problem: str, settings: Mapping[str, Any], count: int, seed: int) -> I
     >>> drawn("ising", {"sizes": [4, 5]}, 3, seed=7).title
     'ising: sizes 4-5'
     """
-    family = make_family(problem, settings)
+    family = make_family(problem, settings, sizes=None)
+    if family.sample(np.random.default_rng(seed)).ansatz is None:
+        family = make_family(problem, settings)
     rng = np.random.default_rng(seed)
     origin = {"problem": problem, "family": dict(family.settings), "instances": count, "seed": seed}
     problems = tuple(family.sample(rng) for _ in range(count))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import math
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -28,11 +29,15 @@ from qiskit_metainit.models.fixed_angles import FixedAngles
 from qiskit_metainit.models.graph_correction import GraphCorrection
 from qiskit_metainit.models.linear_ramp import LinearRamp
 from qiskit_metainit.models.portfolio import Portfolio
+from qiskit_metainit.models.random_angles import RandomAngles
+from qiskit_metainit.models.random_point import RandomPoint
+from qiskit_metainit.models.same_angle import SameAngle
 from qiskit_metainit.models.sk_infinity import SkInfinity
 from qiskit_metainit.models.tqa import Tqa
 from qiskit_metainit.problem import Family, Problem
 from qiskit_metainit.provenance import command
 from qiskit_metainit.shot_noise import device_estimator, shot_estimator
+from qiskit_metainit.task import Task
 from qiskit_metainit.training import Report, Schedule
 
 BASELINES: Mapping[str, Callable[[], Model]] = {
@@ -60,6 +65,13 @@ _LIMITS = (
 
 def limits(stored: Artifact) -> list[str]:
     """Return the sentences that an artifact's card ends with."""
+    if stored.coverage is not None and stored.coverage.ansatz != "qaoa":
+        return [
+            "Not covered are circuits whose parameters it does not know: it says so, and the best formula for the "
+            "circuit stands in where there is one.",
+            f"Trained on {noise_of(stored.training)} and judged on exact expectation values.",
+            "Sizes beyond those trained on are extrapolation: served, and said so in the proposal.",
+        ]
     order, fields = (stored.coverage.order, stored.coverage.fields) if stored.coverage else (2, False)
     uncovered = [*([] if fields else ["linear terms"]), f"terms on more than {order} qubits", "other ansatz circuits"]
     return [
@@ -294,6 +306,58 @@ def _with_formulas(initializers: Mapping[str, MetaInitializer], tasks: Sequence[
         if all(formula.unsupported(task) is None for task in tasks):  # some are for p = 1 only
             models[name] = formula
     return models
+
+
+ANYWHERE: Mapping[str, Callable[[], Model]] = {
+    "zeros": SameAngle,
+    "pi": partial(SameAngle, value=math.pi),
+    "reduced_domain": RandomAngles,
+    "gaussian": partial(RandomAngles, distribution="normal"),
+    "random": RandomPoint,
+}
+"""Starting points that any circuit has; those of a kind of circuit are found among the models."""
+
+
+def line_up_vqe(
+    initializers: Sequence[str], problems: Sequence[Problem]
+) -> tuple[dict[str, Model], list[str], list[str]]:
+    """Return what there is to compare on problems that bring an ansatz: initializers, and every baseline that serves.
+
+    Args:
+        initializers: names or folders of artifacts, or names of models without weights.
+        problems: the instances.
+
+    Returns:
+        The models by name, and which of the names are those of baselines and of initializers.
+
+    Raises:
+        ValueError: if an initializer is unknown, or does not cover the instances.
+    """
+    known = [Task.of(problem).features for problem in problems]
+    models: dict[str, Model] = {}
+    for name in initializers:
+        meta = named(name)
+        if reasons := [reason for each in known if (reason := meta.outside(each)) is not None]:
+            raise ValueError(f"{name!r} does not cover these instances: {reasons[0]}. Leave it out, or change them.")
+        short = Path(name).name
+        models[name if short in models else short] = meta.model
+    own = list(models)
+    for name, make in {**ANYWHERE, **_formulas_of_circuits()}.items():
+        model = make()
+        if name not in models and all(model.unsupported(each) is None for each in known):
+            models[name] = model
+    return models, [name for name in models if name not in own], own
+
+
+def _formulas_of_circuits() -> dict[str, Callable[[], Model]]:
+    """Return the models without weights and queries that are for circuits of some kind."""
+    found: dict[str, Callable[[], Model]] = {}
+    for name in plugins.names("models"):
+        make = plugins.load("models", name)
+        model = make()
+        if model.probes() and not model.queries and not any(True for _ in model.parameters()):
+            found[name] = make
+    return found
 
 
 def seconds_of(name: str, problems: Sequence[Problem], depth: int) -> float:

@@ -424,12 +424,12 @@ def test_files_from_before_reactions_show_no_table(tmp_path: Path, rng: np.rando
     stored = artifact.read(str(tmp_path / "lstm"))
     models = {"sk_infinity": SkInfinity(), "constant": Constant()}
     content = compare(models, instances(rng, 3), Protocol(reps=1, random_starts=1), evaluations=False).as_json()
-    card.write(tmp_path / "lstm", stored, {"new": ("", Comparison.from_json(content))}, ["constant"], [])
+    card.write(tmp_path / "lstm", stored, card.sections({"new": ("", Comparison.from_json(content))}, ["constant"]), [])
     assert "Does it react to the instance?" in (tmp_path / "lstm" / "card.md").read_text()
     assert "| constant | .000 |" in (tmp_path / "lstm" / "card.md").read_text()
     for row in content["results"].values():
         row.pop("reaction", None)
-    card.write(tmp_path / "lstm", stored, {"old": ("", Comparison.from_json(content))}, ["constant"], [])
+    card.write(tmp_path / "lstm", stored, card.sections({"old": ("", Comparison.from_json(content))}, ["constant"]), [])
     assert "react" not in (tmp_path / "lstm" / "card.md").read_text()
 
 
@@ -439,7 +439,7 @@ def test_a_card_counts_the_circuits_of_the_models_own(tmp_path: Path, rng: np.ra
     for model, told in ((Qfwp(queries=2), " 31 weights, 2 queries, 6 circuits of its own."), (Lstm(), " 9 queries.\n")):
         folder = tmp_path / type(model).__name__
         MetaInitializer(model).save(folder)
-        card.write(folder, artifact.read(str(folder)), compared, ["constant"], [])
+        card.write(folder, artifact.read(str(folder)), card.sections(compared, ["constant"]), [])
         assert told in (folder / "card.md").read_text()
 
 
