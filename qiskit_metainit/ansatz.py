@@ -110,6 +110,9 @@ def qaoa_reps_of(circuit: QuantumCircuit, operator: SparsePauliOp) -> int | None
         given = _layers(circuit)
     except ValueError:  # measurements and the like: not the standard circuit
         return None
+    mixed = {key[2] for key, _ in given if key[3:] == ((0,),)}  # by beta of the first layer: X on every qubit
+    if mixed != {((qubit, "X"),) for qubit in range(circuit.num_qubits)}:
+        return None  # soon, for building QAOA of a molecule's operator takes a second
     expected = _layers(qaoa(operator, reps))
     if len(given) != len(expected):
         return None

@@ -217,13 +217,14 @@ class MetaInitializer:
         seconds = time.perf_counter() - start
         return Proposal(point, name, queries=0, shots=0, seconds=seconds, covered=False, fallback=reason)
 
-    def wrap(self, solver: Any, *, problem: Problem | None = None) -> WarmStartedSolver:
+    def wrap(self, solver: Any, *, problem: Problem | ElectronicStructureProblem | None = None) -> WarmStartedSolver:
         """Return a minimum eigensolver that starts itself at the learned point, for any operator it is given.
 
         Args:
             solver: QAOA, SamplingVQE or VQE of qiskit-algorithms or of qiskit-optimization; it is left unchanged, and
                 its own initial_point is not used.
-            problem: as in ``initial_point``.
+            problem: as in ``initial_point``. One that brings an ansatz tells what the parameters are where the
+                solver's own circuit does not, compiled for a device as it is.
 
         Raises:
             TypeError: if it is another solver.

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 from types import SimpleNamespace
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from qiskit import QuantumCircuit
 from qiskit.quantum_info import SparsePauliOp
@@ -22,6 +22,9 @@ from qiskit_metainit.engines.sampling import Sampling
 from qiskit_metainit.model import Model
 from qiskit_metainit.problem import Problem
 from qiskit_metainit.proposal import CoverageError, Proposal
+
+if TYPE_CHECKING:
+    from qiskit_nature.second_q.problems import ElectronicStructureProblem
 
 _FOR_THE_MEAN = "the point was learned for the mean energy, but the solver minimises another aggregation of the samples"
 
@@ -66,7 +69,9 @@ class WarmStartedSolver(MinimumEigensolver):
     ``MetaInitializer.wrap``.
     """
 
-    def __init__(self, meta: Proposer, solver: Any, *, problem: Problem | None = None) -> None:
+    def __init__(
+        self, meta: Proposer, solver: Any, *, problem: Problem | ElectronicStructureProblem | None = None
+    ) -> None:
         if isinstance(solver, type):
             raise TypeError(f"A solver is needed, but the class {solver.__name__} came. Construct it first.")
         for needed in ("ansatz", "initial_point", "compute_minimum_eigenvalue"):
@@ -122,7 +127,7 @@ class WarmStartedSolver(MinimumEigensolver):
         engine = meta.engine or (_own_engine(solver) if meta.model.queries else None)
         propose = partial(meta.propose, [operator], problem=self._problem, engine=engine)
         if not _is_qaoa(solver):
-            proposal: Proposal = propose(ansatz=_fitted(solver.ansatz, operator.num_qubits))[0]
+            proposal: Proposal = propose(ansatz=self._circuit(operator.num_qubits))[0]
         elif solver.mixer is None and solver.initial_state is None:
             proposal = propose(reps=solver.reps)[0]
         else:
@@ -130,6 +135,19 @@ class WarmStartedSolver(MinimumEigensolver):
         if getattr(solver, "aggregation", None) is not None:
             proposal = replace(proposal, notes=(*proposal.notes, _FOR_THE_MEAN))
         return proposal
+
+    def _circuit(self, num_qubits: int) -> QuantumCircuit:
+        """Return the circuit that tells what each parameter is: the problem's own, or the one the solver will run."""
+        circuit = _fitted(self._solver.ansatz, num_qubits)
+        own = getattr(self._problem, "ansatz", None)
+        if own is None:
+            return circuit
+        if own.num_parameters != circuit.num_parameters:
+            raise ValueError(
+                "The problem's ansatz must be the one the solver runs, compiled or not, but they have "
+                f"{own.num_parameters} and {circuit.num_parameters} parameters. Give the solver's own problem, or none."
+            )
+        return own
 
     def _custom(self, operator: Any) -> Proposal:
         """Return the formula's point for a QAOA with a mixer or initial state of the user's own, if it has one."""
