@@ -9,8 +9,12 @@ if TYPE_CHECKING:
     from qiskit_metainit.artifact import ArtifactError
     from qiskit_metainit.initializer import MetaInitializer
     from qiskit_metainit.problem import Problem
+    from qiskit_metainit.problems.distribution import Distribution
+    from qiskit_metainit.problems.heisenberg import Heisenberg
+    from qiskit_metainit.problems.hubbard import Hubbard
     from qiskit_metainit.problems.ising import Ising
     from qiskit_metainit.problems.maxcut import MaxCut
+    from qiskit_metainit.problems.molecule import Molecule
     from qiskit_metainit.problems.qubo import Qubo
     from qiskit_metainit.proposal import CoverageError, CoverageWarning, Proposal
 
@@ -18,9 +22,13 @@ __all__ = [
     "ArtifactError",
     "CoverageError",
     "CoverageWarning",
+    "Distribution",
+    "Heisenberg",
+    "Hubbard",
     "Ising",
     "MaxCut",
     "MetaInitializer",
+    "Molecule",
     "Problem",
     "Proposal",
     "Qubo",
@@ -30,9 +38,13 @@ _HOMES = {
     "ArtifactError": "artifact",
     "CoverageError": "proposal",
     "CoverageWarning": "proposal",
+    "Distribution": "problems.distribution",
+    "Heisenberg": "problems.heisenberg",
+    "Hubbard": "problems.hubbard",
     "Ising": "problems.ising",
     "MaxCut": "problems.maxcut",
     "MetaInitializer": "initializer",
+    "Molecule": "problems.molecule",
     "Problem": "problem",
     "Proposal": "proposal",
     "Qubo": "problems.qubo",

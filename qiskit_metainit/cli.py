@@ -258,6 +258,7 @@ app.command("card")(cli_evaluate.card_)
 def reproduce(
     name: Annotated[str | None, typer.Argument(help="Of a paper, such as lin2025; without it they are listed.")] = None,
     quick: Annotated[bool, typer.Option("--quick", help="A smaller run, in under two minutes.")] = False,
+    full: Annotated[bool, typer.Option("--full", help="A larger run, of hours, where there is one.")] = False,
     seed: Annotated[int, typer.Option(help="Of everything.", min=0)] = 0,
     output: Annotated[Path, typer.Option(help="Folder for the numbers, the picture and the page.")] = Path(
         "tutorials/reproductions"
@@ -271,7 +272,7 @@ def reproduce(
         return
     try:
         with progress_bar() as update:
-            result, files = reproduction.reproduce(name, output, quick=quick, seed=seed, progress=update)
+            result, files = reproduction.reproduce(name, output, quick=quick, full=full, seed=seed, progress=update)
     except KeyboardInterrupt:
         messages.print("Interrupted. What is finished is kept: repeat the command to go on.")
         raise typer.Exit(130) from None

@@ -42,7 +42,7 @@ def evaluate(
     ] = "cobyla",
     learning_rates: Annotated[
         str, typer.Option(help="Of VQE: those that Adam tries from every start; each start's best counts.")
-    ] = "0.001 0.003 0.01 0.03 0.1",
+    ] = "0.001,0.003,0.01,0.03,0.1",
     searches: Annotated[
         str, typer.Option(help="That climb from p = 1, a row each, seconds an instance: interp, fourier.")
     ] = "",
@@ -67,6 +67,10 @@ def evaluate(
     chosen = {**{key: value for key, value in given.items() if value}, **settings(problem_setting)}
     if on is not None and (chosen or problem != "maxcut"):
         raise typer.BadParameter("--on brings its own instances: leave --problem and its settings out")
+    arena = held_out.drawn(problem, chosen, instances, seed) if on is None else held_out.graphs_in(on)
+    if arena.problems[0].ansatz is not None:
+        _evaluate_vqe(initializers, arena, () if zero_query else words(optimizers), learning_rates, json_file)
+        return
     protocols = {
         depth: Protocol(
             reps=depth,
@@ -80,10 +84,6 @@ def evaluate(
     }
     if not protocols:
         raise typer.BadParameter(f"--reps needs at least one depth, but {reps!r} came")
-    arena = held_out.drawn(problem, chosen, instances, seed) if on is None else held_out.graphs_in(on)
-    if arena.problems[0].ansatz is not None:
-        _evaluate_vqe(initializers, arena, () if zero_query else words(optimizers), learning_rates, json_file)
-        return
     cells: dict[str, Comparison] = {}
     origin = {**arena.origin, "twins": len(twins(arena.problems))}
     looked = [] if json_file is None else looks(json_file, arena.origin)  # one entry a run, before it is written over

@@ -163,16 +163,20 @@ def _sector(runs: Sequence[Run], index: Index, size: int) -> Index | None:
     """Return the basis states that the circuit reaches from some, ascending; None if they are more than half."""
     if any(run.kind in {"x", "product", "unitary"} for run in runs):
         return None
-    flips = [run for run in runs if run.kind == "flip"]
+    flips = {run.generator: run for run in runs if run.kind == "flip"}.values()  # layers share them
     sources = [run.fixed.source for run in runs if isinstance(run.fixed, Monomial)]
-    inverses = [np.argsort(source) for source in sources]
-    while True:
-        found = [index, *(source[index] for source in [*sources, *inverses])]
+    sources += [np.argsort(source) for source in sources]
+    reached = np.zeros(size, dtype=bool)
+    reached[index] = True
+    count = index.size
+    while index.size:
         space = Space(size.bit_length() - 1, index)
+        found = [source[index] for source in sources]
         found += [(index ^ run.paulis[0][0].x)[run.weights(space) != 0.0] for run in flips]
-        grown = np.unique(np.concatenate(found))
-        if 2 * grown.size > size:
+        far = np.concatenate([np.zeros(0, dtype=np.int64), *found])
+        index = np.unique(far[~reached[far]])
+        reached[index] = True
+        count += index.size
+        if 2 * count > size:
             return None
-        if grown.size == index.size:
-            return index
-        index = grown
+    return np.flatnonzero(reached)

@@ -22,7 +22,10 @@ from qiskit_metainit.engines.statevector import Statevector
 from qiskit_metainit.features import Features
 from qiskit_metainit.lookup import Lookup, answers
 from qiskit_metainit.model import Model
+from qiskit_metainit.models.adiabatic_ramp import AdiabaticRamp
+from qiskit_metainit.models.ccsd import Ccsd
 from qiskit_metainit.models.sk_infinity import SkInfinity
+from qiskit_metainit.models.spin_chain_constant import SpinChainConstant
 from qiskit_metainit.plugins import Kind, name_of
 from qiskit_metainit.problem import Family, Problem, check_operator
 from qiskit_metainit.proposal import CoverageError, CoverageWarning, Proposal
@@ -38,7 +41,7 @@ if TYPE_CHECKING:
 SIMULATED_QUBITS = 20
 """Up to this size a model's queries are simulated exactly where no engine is given."""
 
-FORMULAS: tuple[Callable[[], Model], ...] = (SkInfinity,)
+FORMULAS: tuple[Callable[[], Model], ...] = (SkInfinity, Ccsd, SpinChainConstant, AdiabaticRamp)
 """The formulas that stand in for a model outside what it covers: the first that serves the task."""
 
 _UNTRAINED = "the model has weights, but no training on record"

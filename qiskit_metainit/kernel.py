@@ -138,7 +138,7 @@ def flipped(states: Tensor, mask: int, partner: Shared | None = None) -> Tensor:
     if not mask:
         return states
     if partner is not None:
-        return states.index_select(-1, partner.index)
+        return torch.gather(states, -1, partner.index.expand(states.shape))  # index_select takes ten times as long
     size = states.shape[-1].bit_length() - 1
     axes = [states.ndim - 1 + size - 1 - qubit for qubit in range(size) if mask >> qubit & 1]
     return states.reshape(*states.shape[:-1], *(2,) * size).flip(axes).reshape(states.shape)

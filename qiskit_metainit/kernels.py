@@ -80,11 +80,10 @@ class DiagonalKernel(Kernel):
 
 @dataclass(frozen=True, eq=False)
 class FlipKernel(Kernel):
-    """``exp(-i angle/2 G)`` with ``(G psi)_i = weights_i psi_(i ^ flip)``."""
+    """``exp(-i angle/2 G)`` with ``(G psi)_i = weights_i psi_(i ^ flip)`` in a register."""
 
     parameters: tuple[int, ...]
     flip: int
-    partner: Shared | None
     slopes: Tensor  # (B, J)
     constant: Tensor  # (B, 1)
     modulus: Tensor  # (B, N) or (B, 1): |weights|
@@ -106,17 +105,77 @@ class FlipKernel(Kernel):
         self, states: Tensor, prepared: Prepared, *, inverse: bool = False, work: Workspace | None = None
     ) -> Tensor:
         """See Kernel."""
-        moved = flipped(states, self.flip, self.partner) * prepared[1]
+        moved = flipped(states, self.flip) * prepared[1]
         if work is None:
             return states * prepared[0] + (-moved if inverse else moved)
         return states.mul_(prepared[0]).add_(moved, alpha=-1 if inverse else 1)
 
     def add_gradient(self, pair: Tensor, prepared: Prepared, out: Tensor, work: Workspace) -> Tensor | None:
         """See Kernel."""
-        moved = flipped(pair, self.flip, self.partner)
+        moved = flipped(pair, self.flip)
         overlap = real_dot(pair[1], moved[0] * (self.direction * self.modulus))
         out.index_add_(1, column_index(self.parameters, out.device), overlap[:, None] * self.slopes)
         return pair.mul_(prepared[0]).sub_(moved.mul_(prepared[1]))
+
+
+@dataclass(frozen=True, eq=False)
+class PairKernel(Kernel):
+    """The same in a sector, where G often leaves most amplitudes alone: on the M pairs that it mixes."""
+
+    parameters: tuple[int, ...]
+    first: Shared  # (M,) places
+    second: Shared  # (M,) places of i ^ flip
+    slopes: Tensor  # (B, J)
+    constant: Tensor  # (B, 1)
+    modulus: Tensor  # (B, M) or (B, 1): |weights|
+    direction: Tensor  # (B, M): -i weights / |weights| of the first; that of the second is minus its conjugate
+
+    @property
+    def kept(self) -> int:
+        """See Kernel."""
+        return 12
+
+    def prepare(self, points: Tensor, work: Workspace | None, slot: Hashable) -> Prepared:
+        """Return the cosines (B, M) or (B, 1), and the direction times the sines (B, M)."""
+        columns = points.index_select(1, column_index(self.parameters, points.device))
+        angle = (self.slopes * columns).sum(dim=1, keepdim=True) + self.constant
+        half = 0.5 * angle * self.modulus
+        return torch.cos(half), torch.sin(half) * self.direction
+
+    def apply(
+        self, states: Tensor, prepared: Prepared, *, inverse: bool = False, work: Workspace | None = None
+    ) -> Tensor:
+        """See Kernel."""
+        places = self._places(states)
+        first, second = (torch.gather(states, -1, place) for place in places)
+        return _put(states, places, self._turned(first, second, prepared, inverse=inverse), work)
+
+    def add_gradient(self, pair: Tensor, prepared: Prepared, out: Tensor, work: Workspace) -> Tensor | None:
+        """See Kernel."""
+        places = self._places(pair)
+        first, second = (torch.gather(pair, -1, place) for place in places)
+        weights = self.direction * self.modulus
+        overlap = real_dot(first[1], second[0] * weights) - real_dot(second[1] * weights, first[0])
+        out.index_add_(1, column_index(self.parameters, out.device), overlap[:, None] * self.slopes)
+        return _put(pair, places, self._turned(first, second, prepared, inverse=True), work)
+
+    def _places(self, states: Tensor) -> tuple[Tensor, Tensor]:
+        shape = (*states.shape[:-1], -1)
+        return self.first.index.expand(shape), self.second.index.expand(shape)
+
+    def _turned(self, first: Tensor, second: Tensor, prepared: Prepared, *, inverse: bool) -> tuple[Tensor, Tensor]:
+        cosine, sine = prepared
+        sine = -sine if inverse else sine
+        return torch.addcmul(first * cosine, second, sine), torch.addcmul(second * cosine, first, sine.conj(), value=-1)
+
+
+def _put(
+    states: Tensor, places: tuple[Tensor, Tensor], values: tuple[Tensor, Tensor], work: Workspace | None
+) -> Tensor:
+    """Return states with other values in some places, in place if there is a workspace."""
+    for place, value in zip(places, values, strict=True):
+        states = states.scatter(-1, place, value) if work is None else states.scatter_(-1, place, value)
+    return states
 
 
 @dataclass(frozen=True, eq=False)
@@ -202,13 +261,13 @@ def kernel(op: program.Op, num_qubits: int, dtype: torch.dtype, device: str, kno
             return ProductKernel(op.parameters, op.letters, op.qubits, num_qubits, *angles)
         case program.Flip():
             if id(op.weights) not in known:
-                modulus = np.abs(op.weights)
-                direction = np.divide(-1j * op.weights, modulus, out=np.zeros_like(op.weights), where=modulus > 0)
-                constant = np.allclose(modulus, modulus[:1], rtol=1e-12, atol=0.0)
-                known[id(op.weights)] = number(modulus[:1] if constant else modulus), number(direction)
+                known[id(op.weights)] = _flip_parts(op, dtype, device)
+            modulus, direction, *places = known[id(op.weights)]
             angle = number(op.slopes), number(np.array([op.constant]))
-            partner = None if op.partner is None else Shared(torch.as_tensor(op.partner, device=device))
-            return FlipKernel(op.parameters, op.flip, partner, *angle, *known[id(op.weights)])
+            if not places:
+                return FlipKernel(op.parameters, op.flip, *angle, modulus, direction)
+            first, second = map(Shared, places)
+            return PairKernel(op.parameters, first, second, *angle, modulus, direction)
         case program.Monomial():
             return MonomialKernel(torch.as_tensor(op.source, device=device)[None], number(op.phases))
         case program.Unitary():
@@ -220,6 +279,20 @@ def observe(observable: program.Observable, dtype: torch.dtype, device: str) -> 
     places = () if observable.partners is None else tuple(observable.partners)
     partners = tuple(Shared(torch.as_tensor(place, device=device)) for place in places)
     return Observe(observable.flips, partners, _number(observable.diagonals, dtype, device).to(dtype))
+
+
+def _flip_parts(op: program.Flip, dtype: torch.dtype, device: str) -> tuple[Tensor, ...]:
+    """Return the modulus and the direction, then the places of the pairs if it is in a sector."""
+    weights = op.weights
+    places: tuple[Tensor, ...] = ()
+    if op.partner is not None:
+        first = np.flatnonzero((weights != 0) & (op.partner > np.arange(op.partner.size)))
+        weights = weights[first]
+        places = tuple(torch.as_tensor(place, device=device) for place in (first, op.partner[first]))
+    modulus = np.abs(weights)
+    direction = np.divide(-1j * weights, modulus, out=np.zeros_like(weights), where=modulus > 0)
+    constant = np.allclose(modulus, modulus[:1], rtol=1e-12, atol=0.0)
+    return _number(modulus[:1] if constant else modulus, dtype, device), _number(direction, dtype, device), *places
 
 
 def _imaginary(array: np.ndarray, dtype: torch.dtype, device: str) -> Tensor:

@@ -17,7 +17,7 @@ from itertools import product
 import numpy as np
 from numpy.typing import NDArray
 from qiskit import QuantumCircuit
-from qiskit.quantum_info import SparsePauliOp
+from qiskit.quantum_info import PauliList, SparsePauliOp
 
 from qiskit_metainit.rotations import ZERO, Angle, Fixed, Rotation, split
 from qiskit_metainit.symmetry import Pauli, PauliSum
@@ -104,9 +104,9 @@ def pauli_form(circuit: QuantumCircuit, operator: SparsePauliOp) -> PauliForm | 
     if len(qubits) > _LARGEST:
         return None
     place = {qubit: index for index, qubit in enumerate(qubits)}
-    reduced = SparsePauliOp.from_sparse_list(
-        [(str(label), [place[q] for q in where], value) for label, where, value in operator.to_sparse_list()],
-        num_qubits=len(qubits),
+    kept = list(qubits)
+    reduced = SparsePauliOp(
+        PauliList.from_symplectic(operator.paulis.z[:, kept], operator.paulis.x[:, kept]), operator.coeffs
     )
     frame = _Frame(len(qubits))
     for operation in operations:

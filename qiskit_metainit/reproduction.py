@@ -140,7 +140,7 @@ class Stages:
 
 
 def reproduce(
-    name: str, folder: Path, *, quick: bool, seed: int, progress: Progress
+    name: str, folder: Path, *, quick: bool, seed: int, progress: Progress, full: bool = False
 ) -> tuple[Reproduction, list[Path]]:
     """Run an experiment, or what an interruption left of it, and publish it.
 
@@ -150,12 +150,19 @@ def reproduce(
         quick: a smaller run, published as ``NAME-quick``, so that it never replaces a whole one.
         seed: of everything.
         progress: called with (stage, done, of).
+        full: a larger run, published as ``NAME-full``, of an experiment that has one.
 
     Returns:
         The reproduction and the files written.
+
+    Raises:
+        ValueError: if there is no such reproduction, or no full run of it.
     """
-    experiment: Any = plugins.load("reproductions", name)(quick=quick, seed=seed)
-    label = f"{name}-quick" if quick else name
+    kind = plugins.load("reproductions", name)
+    if full and "full" not in {each.name for each in dataclasses.fields(kind)}:
+        raise ValueError(f"{name} has no full run: its plain one is already whole. Leave --full out.")
+    experiment: Any = kind(quick=quick, seed=seed, **({"full": True} if full else {}))
+    label = f"{name}{'-quick' if quick else ''}{'-full' if full else ''}"
     settings = {"reproduction": name, **dataclasses.asdict(experiment), "version": metadata.version("qiskit-metainit")}
     stages = Stages(folder / f"{label}-work", settings)
     result: Reproduction = experiment.run(stages, progress)

@@ -134,12 +134,17 @@ class Run:
         phase = _phase(space, [(pauli.x, angle) for pauli, angle in self.paulis])
         return [Hadamard(mask), *phase, Hadamard(mask)]
 
+    @property
+    def generator(self) -> tuple[tuple[Pauli, float], ...]:
+        """A flip run's Paulis, each with its angle in units of the first one's."""
+        unit = self.paulis[0][1]
+        return tuple((pauli, _ratio(angle, unit) or 0.0) for pauli, angle in self.paulis)
+
     def weights(self, space: Space) -> Complex:
         """Return (N,) of a flip run's generator: it takes amplitude i ^ flip times that to i."""
-        first, unit = self.paulis[0]
-        z = np.array([pauli.z for pauli, _ in self.paulis])
-        ratios = np.array([_ratio(angle, unit) or 0.0 for _, angle in self.paulis])
-        weights = space.weights(first.x, z, ratios * 1j ** np.array([pauli.ys for pauli, _ in self.paulis]))
+        paulis, ratios = zip(*self.generator, strict=True)
+        z = np.array([pauli.z for pauli in paulis])
+        weights = space.weights(paulis[0].x, z, np.array(ratios) * 1j ** np.array([pauli.ys for pauli in paulis]))
         return np.where(np.abs(weights) > ZERO, weights, 0.0)
 
     def takes(self, pauli: Pauli, angle: Angle) -> bool:
@@ -151,7 +156,7 @@ class Run:
     def _flip(self, space: Space) -> list[Op]:
         first, unit = self.paulis[0]
         parameters, slopes, constant = _affine([unit])
-        key = tuple((pauli, _ratio(angle, unit)) for pauli, angle in self.paulis)
+        key = self.generator
         if key not in space.flips:  # layers share these too
             partner, found = space.partner(first.x)
             space.flips[key] = partner, np.where(found, self.weights(space), 0.0)

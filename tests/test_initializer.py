@@ -71,8 +71,17 @@ REQUIRED = inspect.Parameter.empty
 
 
 LEARNING = ("self", "family", "reps", "loss", "steps", "batch", "rng", "checkpoint")
-PUBLIC = ("ArtifactError", "CoverageError", "CoverageWarning", "Ising", "MaxCut", "MetaInitializer")
-PUBLIC += ("Problem", "Proposal", "Qubo")
+PUBLIC = (
+    "ArtifactError",
+    "CoverageError",
+    "CoverageWarning",
+    "Distribution",
+    "Heisenberg",
+    "Hubbard",
+    "Ising",
+    "MaxCut",
+)
+PUBLIC += ("MetaInitializer", "Molecule", "Problem", "Proposal", "Qubo")
 
 
 def test_the_front_door_is_as_designed() -> None:

@@ -27,8 +27,10 @@ from qiskit_metainit.models.portfolio import Portfolio
 from qiskit_metainit.models.qfwp import Qfwp
 from qiskit_metainit.models.qk_lstm import QkLstm
 from qiskit_metainit.models.qlstm import Qlstm
+from qiskit_metainit.models.random_angles import RandomAngles
 from qiskit_metainit.models.random_point import RandomPoint
 from qiskit_metainit.models.refinement import Refinement
+from qiskit_metainit.models.same_angle import SameAngle
 from qiskit_metainit.models.sk_correction import SkCorrection
 from qiskit_metainit.models.sk_infinity import SkInfinity
 from qiskit_metainit.models.tqa import Tqa
@@ -482,8 +484,10 @@ SETTINGS = [
     (Qfwp, {"num_parameters": 4, "queries": 2, "qubits": 3, "layers": 2, **SEQUENCE}),
     (QkLstm, {"num_parameters": 4, "queries": 2, "hidden": 3, "qubits": 2, "layers": 1, "references": 3, **SEQUENCE}),
     (Qlstm, {"num_parameters": 4, "queries": 2, "cell": "lin", "hidden": 3, "qubits": 2, "layers": 1, **SEQUENCE}),
+    (RandomAngles, {"distribution": "normal", "width": 0.1, "locality": 2, "layers": None, "seed": 3}),
     (RandomPoint, {"seed": 11}),
     (Refinement, {"queries": 3, "width": 16, "layers": 2, "channels": 3, "rounds": 1}),
+    (SameAngle, {"value": 0.4}),
     (SkCorrection, {"width": 16, "layers": 2}),
     (SkInfinity, {"scale": "mean"}),
     (Tqa, {"dt": 0.6}),
@@ -492,7 +496,9 @@ SETTINGS = [
 
 
 def test_every_model_of_the_package_is_here():
-    assert {model for model, _ in SETTINGS} == {plugins.load("models", name) for name in plugins.names("models")}
+    known = {plugins.load("models", name) for name in plugins.names("models")}
+    # Models for circuits of their own bring tasks to be checked on, and are in the conformance tests and their own.
+    assert {model for model, _ in SETTINGS} == {model for model in known if not model().probes()}
 
 
 @pytest.mark.parametrize(("model", "keywords"), SETTINGS, ids=lambda value: getattr(value, "__name__", ""))

@@ -15,7 +15,7 @@ from qiskit_metainit.handover import Trace
 from qiskit_metainit.reproduction import Reproduction, Stages, publish
 from qiskit_metainit.reproductions import verdon2019
 from qiskit_metainit.reproductions._verdon2019_field import Field, Start, trajectory
-from qiskit_metainit.reproductions._verdon2019_page import PUBLISHED, reproduction
+from qiskit_metainit.reproductions._verdon2019_page import PUBLISHED, REFERENCES, reproduction
 from qiskit_metainit.reproductions.verdon2019 import Verdon2019, _Class
 from qiskit_metainit.task import Task
 
@@ -23,7 +23,8 @@ from qiskit_metainit.task import Task
 @pytest.fixture(autouse=True)
 def tiny(monkeypatch: pytest.MonkeyPatch) -> None:
     """A size for tests: everything runs, nothing is learned."""
-    monkeypatch.setattr(verdon2019, "_TEST_SIZES", (5, 6))
+    sizes: dict[str, Any] = {"maxcut": (5, 6), "ising": (5, 6), "hubbard": ([4, 1], [4, 1])}
+    monkeypatch.setattr(verdon2019, "_TESTED", sizes)
     for name, value in (("steps", 10), ("instances", 64), ("tested", 2), ("cap", dict.fromkeys(CAPS, 60))):
         monkeypatch.setattr(Verdon2019, name, property(lambda self, value=value: value))
 
@@ -43,18 +44,27 @@ def test_everything_is_measured_and_published(made: tuple[Reproduction, Path], t
     result, _ = made
     record, _, page = publish(result, "verdon2019", tmp_path)
     classes = json.loads(record.read_text())["classes"]
-    assert set(classes) == {"maxcut", "ising"} == set(PUBLISHED)
-    for measured in classes.values():
-        assert measured["qubits"] == [5, 5, 6, 6]
+    assert set(classes) == {"maxcut", "ising", "hubbard"} == set(PUBLISHED)
+    for key, measured in classes.items():
+        assert measured["qubits"] == ([8] * 4 if key == "hubbard" else [5, 5, 6, 6])
         assert set(measured["optimizers"]) == set(CAPS)
         best = np.array(measured["starts"]["optimum"]["each"])
-        for name in ("lstm", "lstm_last", "constant", "sk_infinity", "random"):
+        assert set(measured["starts"]) == {"lstm", "lstm_last", "constant", REFERENCES[key], "random", "optimum"}
+        for name in measured["starts"]:
             assert np.all(np.array(measured["starts"][name]["each"]) <= best + 1e-6)
         assert measured["starts"]["lstm"]["queries"] == 9
         assert all(count >= 10 for count in measured["optimizers"]["Nelder-Mead"]["lstm"]["to_0.99"]["each"])
         assert np.all(np.diff(measured["optimizers"]["SPSA"]["random"]["way"]["median"]) >= 0)
     text = page.read_text()
-    for part in ("(7.0 ± 4.0)e5", "(2.3 ± 0.6)e4", "SK-infinity", "**Training**", "networks"):
+    for part in (
+        "(7.0 ± 4.0)e5",
+        "(2.3 ± 0.6)e4",
+        "(3.0 ± 2.0)e5",
+        "SK-infinity",
+        "free fermions",
+        "**Training**",
+        "networks",
+    ):
         assert part in text
     assert "nan" not in text.replace("Nan", "")
 
@@ -195,7 +205,7 @@ def test_losses_are_told_as_such(made: tuple[Reproduction, Path]) -> None:
         for name in measured["paired"]["Nelder-Mead"]:
             measured["paired"]["Nelder-Mead"][name] = [5.0, 4.0, 6.0]
     text = "\n".join(reproduction(record).findings)
-    assert text.count("is not seen") == 2
+    assert text.count("is not seen") == 3
     assert "reports is there" not in text
-    assert text.count("costs evaluations") == 4
+    assert text.count("costs evaluations") == 6
     assert "higher" not in text

@@ -47,6 +47,7 @@ class Field:
     tasks: Sequence[Task]
     random: Array  # (I,) mean energies of random points
     optima: Array  # (I,) energies of the best local optima found
+    reference: str = "sk_infinity"  # the start that others are compared with
 
     def target(self, share: float) -> Array:
         """Return the (I,) energies that are a share of the way from random points to the optimum."""
@@ -60,7 +61,7 @@ class Field:
     def comparison(self, ratios: Mapping[str, Array]) -> Comparison:
         """Return (I,) ratios as a comparison, for its paired intervals."""
         results = {name: Result(0, values) for name, values in ratios.items()}
-        return Comparison(Protocol(reps=self.tasks[0].features.reps), results, ratio(self.optima, self.limits))
+        return Comparison(Protocol(reps=self.tasks[0].features.reps or 1), results, ratio(self.optima, self.limits))
 
     def ratings(self, starts: Mapping[str, Start]) -> dict[str, Any]:
         """Return r of the points that are handed over."""
@@ -76,8 +77,8 @@ class Field:
                 "queries": start.queries,
                 "mean": _rounded(comparison.mean_interval(means[name])),
                 "by_run": _rounded(rated[name].mean(axis=1)),
-                "difference": _rounded(comparison.difference(name, "sk_infinity")),
-                "headroom": _rounded(comparison.headroom(name, "sk_infinity")),
+                "difference": _rounded(comparison.difference(name, self.reference)),
+                "headroom": _rounded(comparison.headroom(name, self.reference)),
                 "each": _rounded(means[name]),
             }
             for name, start in starts.items()

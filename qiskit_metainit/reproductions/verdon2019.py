@@ -17,8 +17,10 @@ from qiskit_metainit.handover import OPTIMIZERS, Trace, hand_over
 from qiskit_metainit.model import Model
 from qiskit_metainit.models.constant import Constant
 from qiskit_metainit.models.lstm import Lstm
+from qiskit_metainit.models.same_angle import SameAngle
 from qiskit_metainit.models.sk_infinity import SkInfinity
 from qiskit_metainit.problem import Family, Problem
+from qiskit_metainit.problems.hubbard import Hubbard
 from qiskit_metainit.problems.ising import Ising
 from qiskit_metainit.problems.maxcut import MaxCut
 from qiskit_metainit.rating import Array, energies, random_points
@@ -28,8 +30,10 @@ from qiskit_metainit.reproductions._verdon2019_field import TARGETS, Field, Star
 from qiskit_metainit.task import Task
 from qiskit_metainit.training import Schedule, observed_improvement, train
 
-_FAMILIES: Mapping[str, type[MaxCut] | type[Ising]] = {"maxcut": MaxCut, "ising": Ising}
-_TEST_SIZES = (10, 11, 12)
+_TRAINED: Mapping[str, Sequence[Any]] = {"maxcut": (6, 7, 8, 9), "ising": (6, 7, 8, 9), "hubbard": ([4, 1],)}
+_TESTED: Mapping[str, Sequence[Any]] = {"maxcut": (10, 11, 12), "ising": (10, 11, 12), "hubbard": ([6, 1],)}
+"""Numbers of qubits, of Hubbard lattices: from four sites on a chain has hops of every kind, and so its parameters."""
+_INTERACTIONS = (0.5, 8.0)  # U / t
 _RANDOM_POINTS = 20  # whose mean is where "99% of the way" begins
 _LEAST_IMPROVEMENT = 0.01  # of an untrained network that training can start from
 
@@ -37,11 +41,12 @@ _LEAST_IMPROVEMENT = 0.01  # of an untrained network that training can start fro
 @final
 @dataclass(frozen=True, kw_only=True)
 class Verdon2019:
-    """MaxCut and Sherrington-Kirkpatrick QAOA of Verdon et al. 2019 (arXiv:1907.05415).
+    """MaxCut and Sherrington-Kirkpatrick QAOA and Hubbard VQE of Verdon et al. 2019 (arXiv:1907.05415).
 
     The recurrence is theirs: ``(h, theta)_(t+1) = LSTM(h_t, theta_t, y_t)`` with theta = h, costs normalised by the
     Pauli coefficients, T = 10 proposals trained by the observed improvement through the circuit. Our choices where the
-    text gives none: QAOA layers p = 2, Adam and its schedule, and the sizes and numbers of the test problems.
+    text gives none: p = 2 layers, Adam and its schedule, the sizes and numbers of the test problems, and for Hubbard
+    chains at half filling with U/t up to 8 whose ansatz starts from free fermions.
     """
 
     quick: bool = False
@@ -51,11 +56,11 @@ class Verdon2019:
     seeds: int = 5
     """Networks trained for a problem class, at most two if quick."""
     reps: int = 2
-    """QAOA layers p."""
+    """Layers p."""
 
     def run(self, stages: Stages, progress: Progress) -> Reproduction:
         """See Experiment."""
-        classes = {key: _Class(self, key).run(stages, progress) for key in _FAMILIES}
+        classes = {key: _Class(self, key).run(stages, progress) for key in _TRAINED}
         settings: dict[str, Any] = {"seeds": self.networks, "reps": self.reps, "steps": self.steps, "quick": self.quick}
         settings |= {"training_problems": self.instances, "cap": dict(self.cap), "targets": list(TARGETS)}
         record = {"seed": self.seed, "settings": settings, "classes": classes}
@@ -100,7 +105,7 @@ class _Class:
         self.experiment = experiment
         self.key = key
         self.label = page.LABELS[key]
-        self.stream = [experiment.seed, list(_FAMILIES).index(key)]
+        self.stream = [experiment.seed, list(_TRAINED).index(key)]
 
     def run(self, stages: Stages, progress: Progress) -> dict[str, Any]:
         """Return everything measured, as JSON values."""
@@ -111,7 +116,7 @@ class _Class:
         ]
         constant = stages.get(f"{self.key}-constant", self._constant)
         problems = self._test_problems()
-        tasks = [Task.qaoa(problem.operator, reps=experiment.reps) for problem in problems]
+        tasks = [self._task(problem) for problem in problems]
         starts, random = self._starts(
             tasks, [with_weights(self._network(), piece["weights"]) for piece in trained], constant
         )
@@ -123,7 +128,7 @@ class _Class:
         optima = np.min(
             [[trace.energies[-1] for trace in row] for rows in runs["L-BFGS-B"].values() for row in rows], 0
         )
-        field = Field(problems, tasks, random, optima)
+        field = Field(problems, tasks, random, optima, page.REFERENCES[self.key])
         target = field.target(max(TARGETS))
         runs["Nelder-Mead"] = optimise("Nelder-Mead", starts, target)
         # Its every run goes to the cap, and the others tell how much worse the last proposal is.
@@ -144,6 +149,11 @@ class _Class:
             "paired": field.paired(optimizers),
             "repetitions": field.repetitions(starts["lstm"].queries, optimizers),
         }
+
+    @property
+    def instances(self) -> int:
+        """Training problems of a network: chains that differ in U only are soon told."""
+        return min(128, self.experiment.instances) if self.key == "hubbard" else self.experiment.instances
 
     def _train(self, number: int, stages: Stages, progress: Progress) -> dict[str, Any]:
         """Train one network, from the first initial weights that a gradient can improve.
@@ -167,12 +177,12 @@ class _Class:
             model,
             self._family(),
             Statevector(precision="single"),
-            reps=[experiment.reps],
+            reps=() if self.key == "hubbard" else [experiment.reps],
             loss=observed_improvement,
             steps=experiment.steps,
             batch=64,
             rng=np.random.default_rng([*self.stream, number]),
-            schedule=Schedule(learning_rate=0.03, instances=experiment.instances, checkpoint_every=50),
+            schedule=Schedule(learning_rate=0.03, instances=self.instances, checkpoint_every=50),
             checkpoint=stages.checkpoint(f"{self.key}-training-{number}"),
             progress=lambda step, _: progress(f"{self.label}: training", number * experiment.steps + step + 1, of),
         )
@@ -186,25 +196,35 @@ class _Class:
         }
 
     def _network(self) -> Lstm:
-        return Lstm(num_parameters=2 * self.experiment.reps)
+        return Lstm(num_parameters=self._training_tasks(0, 1)[0].num_parameters)
 
     def _constant(self) -> list[float]:
         """Return the (2p,) natural-unit point of least mean cost over the first network's training problems."""
-        tasks = self._training_tasks(0, self.experiment.instances)
-        start = SkInfinity().begin(stack([task.features for task in tasks]))[0].mean(dim=0).numpy()
+        tasks = self._training_tasks(0, self.instances)
+        start = self._formula().begin(stack([task.features for task in tasks]))[0].mean(dim=0).numpy()
         return [float(angle) for angle in best_constant(Statevector(), tasks, start)]
 
-    def _family(self, sizes: Sequence[int] = (6, 7, 8, 9)) -> Family:
-        return _FAMILIES[self.key](sizes=sizes)
+    def _formula(self) -> Model:
+        """Return the start without a query or training that every class has: page.REFERENCES tells its name."""
+        return SameAngle() if self.key == "hubbard" else SkInfinity()
+
+    def _task(self, problem: Problem) -> Task:
+        return Task.of(problem, reps=None if self.key == "hubbard" else self.experiment.reps)
+
+    def _family(self, sizes: Sequence[Any] | None = None) -> Family:
+        sizes = _TRAINED[self.key] if sizes is None else sizes
+        if self.key == "hubbard":
+            return Hubbard(lattices=sizes, interactions=_INTERACTIONS, layers=[self.experiment.reps])
+        return MaxCut(sizes=sizes) if self.key == "maxcut" else Ising(sizes=sizes)
 
     def _training_tasks(self, number: int, count: int) -> list[Task]:
         """Return the first of a network's training problems, drawn as its training draws them."""
         rng, family = np.random.default_rng([*self.stream, number]), self._family()
-        return [Task.qaoa(family.sample(rng).operator, reps=self.experiment.reps) for _ in range(count)]
+        return [self._task(family.sample(rng)) for _ in range(count)]
 
     def _test_problems(self) -> list[Problem]:
         rng = np.random.default_rng([*self.stream, 0, 2])
-        families = [self._family([size]) for size in _TEST_SIZES]
+        families = [self._family([size]) for size in _TESTED[self.key]]
         return [family.sample(rng) for family in families for _ in range(self.experiment.tested)]
 
     def _starts(
@@ -221,7 +241,7 @@ class _Class:
         first = 1_000_000 * (self.experiment.seed + 1) + 1000 * self.stream[1]
         randoms = np.stack([random_points(task, _RANDOM_POINTS, first + i) for i, task in enumerate(tasks)], axis=1)
         energy = np.stack([energies(Statevector(), tasks, points) for points in randoms])
-        formulas: dict[str, Model] = {"constant": Constant(point=constant), "sk_infinity": SkInfinity()}
+        formulas = {"constant": Constant(point=constant), page.REFERENCES[self.key]: self._formula()}
         return {
             "lstm": Start(visited[which, best, row], queries, seen),
             "lstm_last": Start(visited[:, -1], queries, seen),

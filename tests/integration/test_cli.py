@@ -647,7 +647,10 @@ def test_a_bad_graph_ends_with_what_was_needed(content: str, message: str, metai
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (("--initializer", "nonsense"), "a shipped one (auto, lstm, qaoa, qaoa-noisy, qaoa-refined) or a folder"),
+        (
+            ("--initializer", "nonsense"),
+            "a shipped one (auto, heisenberg, hubbard, lstm, qaoa, qaoa-noisy, qaoa-refined, uccsd) or a folder",
+        ),
         (("--reps", "two"), "Invalid value for '--reps'"),
         (("--reps", "0"), "Invalid value for '--reps'"),
         (("--shots", "100"), "At least 2048 shots are needed (0 queries, one evaluation and the final sampling"),

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from qiskit_metainit import standings
 from qiskit_metainit.card import arrivals, markdown, table
 from qiskit_metainit.comparison import Comparison, read_cells
 from qiskit_metainit.jobs import BASELINES
@@ -31,12 +32,14 @@ BEYOND = (
 CHOICES = ("qaoa", "auto", "auto:7", "qaoa-refined")
 SEEDS = ("qaoa", "seed_2027", "seed_2028")
 """Rows of those files: what is shipped, and the trainings that differ in their seed only."""
+VQE = ("heisenberg", "hubbard", "uccsd")
+"""Shipped initializers for VQE: the files ``vqe_NAME*.json`` have them beside every baseline."""
 
 
 def rendered(text: str) -> str:
     """Return a text with every block between `<!-- table NAME -->` and `<!-- end -->` made anew."""
 
-    made = {"headroom": headroom, "choices": choices, "beyond": beyond}  # of many files
+    made = {"headroom": headroom, "choices": choices, "beyond": beyond, "vqe": vqe}  # of many files
 
     def block(match: re.Match[str]) -> str:
         if match[1] in made:
@@ -87,6 +90,31 @@ def beyond() -> str:
     for title, cells in measured(BEYOND):
         rows += [[title, str(cell.protocol.reps), *(closed(cell, name) for name in names)] for cell in cells]
     return markdown(rows)
+
+
+def vqe() -> str:
+    """Return how far above the lowest energy the starting points for VQE lie, beside the strongest baseline."""
+    rows = [
+        ["initializer", "instances", "excess", "95%", "largest", "strongest baseline", "times as far", "best found"]
+    ]
+    for name in VQE:
+        for path in sorted((ROOT / "tutorials" / "results").glob(f"vqe_{name}*.json")):
+            title, _, found = standings.read(json.loads(path.read_text(encoding="utf-8")))
+            own, others = found.results[name], [other for other in found.results if other not in known_seeds(found)]
+            strongest = found.strongest(other for other in others if other != name)
+            assert strongest is not None
+            mean, low, high = found.interval(own.excess)
+            ratio = found.factor(name, strongest)
+            theirs = found.results[strongest].excess.mean()
+            rows.append([f"`{name}`", title.partition(", seed")[0], f"{mean:.2g}", f"{low:.2g} {high:.2g}"])
+            rows[-1] += [f"{own.excess.max():.2g}", f"{strongest} {theirs:.2g}"]
+            rows[-1] += [f"{ratio[0]:.3g} [{ratio[1]:.3g} {ratio[2]:.3g}]", f"{found.optimum.mean():.2g}"]
+    return markdown(rows)
+
+
+def known_seeds(found: standings.Standings) -> list[str]:
+    """Return the names of further trainings, which are no baselines."""
+    return [name for name in found.results if "seed" in name]
 
 
 def measured(places: Sequence[str] = CELLS) -> Iterator[tuple[str, list[Comparison]]]:
