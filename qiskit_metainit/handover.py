@@ -194,14 +194,20 @@ def _spsa(run: _Run, start: Array, rng: np.random.Generator | None) -> None:
     if rng is None:
         raise ValueError("SPSA draws directions: give rng=np.random.default_rng(seed).")
 
+    def checked(points: Array) -> Array:
+        # Its first step is a target length over the mean slope seen: infinite where every pair of energies is equal.
+        if not np.isfinite(points).all():
+            raise _Over
+        return points
+
     def judge(evaluations: int, point: Array, value: float, step: float, accepted: bool) -> bool:
-        run.judge(point)
+        run.judge(checked(point))
         return False
 
     optimizer = SPSA(maxiter=_NO_LIMIT, termination_checker=judge)
     optimizer.set_max_evals_grouped(2)  # a pair in one call
     with _directions(rng):
-        optimizer.minimize(lambda points: run.measure(np.atleast_2d(points)).tolist(), start)
+        optimizer.minimize(lambda points: run.measure(checked(np.atleast_2d(points))).tolist(), start)
 
 
 @contextmanager

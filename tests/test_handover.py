@@ -3,6 +3,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from qiskit import QuantumCircuit
+from qiskit.circuit import Parameter
 from qiskit.primitives import StatevectorEstimator
 from qiskit.quantum_info import SparsePauliOp
 from qiskit_algorithms.utils import algorithm_globals
@@ -126,3 +128,14 @@ def test_an_unknown_optimizer_and_a_missing_generator_are_refused(task: Task, st
         run("COBYLA", task, start)
     with pytest.raises(ValueError, match="give rng"):
         hand_over("SPSA", Statevector(), task, start, cap=10)
+
+
+def test_spsa_ends_where_every_pair_of_energies_is_equal() -> None:
+    """Of RX on |0> under Z the energy is even: at 0 its calibration sees no slope, and its first step is infinite."""
+    theta = Parameter("theta")
+    circuit = QuantumCircuit(1)
+    circuit.rx(theta, 0)
+    task = Task.from_circuit(circuit, SparsePauliOp("Z"))
+    trace = hand_over("SPSA", Statevector(), task, np.zeros(1), cap=200, rng=np.random.default_rng(0))
+    assert np.isfinite(trace.energies).all()
+    assert trace.energies[0] == pytest.approx(np.cos(0.2), abs=0.1)

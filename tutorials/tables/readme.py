@@ -98,8 +98,9 @@ def vqe() -> str:
         ["initializer", "instances", "excess", "95%", "largest", "strongest baseline", "times as far", "best found"]
     ]
     for name in VQE:
-        for path in sorted((ROOT / "tutorials" / "results").glob(f"vqe_{name}*.json")):
-            title, _, found = standings.read(json.loads(path.read_text(encoding="utf-8")))
+        paths = (ROOT / "tutorials" / "results").glob(f"vqe_{name}*.json")
+        files = [standings.read(json.loads(path.read_text(encoding="utf-8"))) for path in paths]
+        for title, _, found in sorted(files, key=lambda file: (min(file[2].qubits), file[0])):
             own, others = found.results[name], [other for other in found.results if other not in known_seeds(found)]
             strongest = found.strongest(other for other in others if other != name)
             assert strongest is not None
