@@ -155,8 +155,8 @@ def _what_was_run(record: Mapping[str, Any]) -> str:
     settings = record["settings"]
     return (
         "**What was run.** Recurrence, T = 10 proposals, normalised cost and meta-loss as published. For each problem "
-        f"class {settings['seeds']} networks were trained on 6 to 9 qubits (8, 128 problems, for Hubbard chains at half "
-        "filling with U/t from 0.5 to 8) and tested on larger problems only. "
+        f"class {settings['seeds']} networks were trained on 6 to 9 qubits (128 half-filled Hubbard chains of 8 qubits "
+        "with U/t from 0.5 to 8) and tested on larger problems only. "
         f"The text leaves open, and we chose: p = {settings['reps']} layers, Adam for {settings['steps']} steps of "
         "64 problems, the test problems, exact energies, and when a run has arrived. Intervals are a paired bootstrap "
         "over problems, of medians over networks or random draws."
