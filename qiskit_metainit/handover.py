@@ -206,7 +206,7 @@ def _spsa(run: _Run, start: Array, rng: np.random.Generator | None) -> None:
 
     optimizer = SPSA(maxiter=_NO_LIMIT, termination_checker=judge)
     optimizer.set_max_evals_grouped(2)  # a pair in one call
-    with _directions(rng), np.errstate(divide="ignore"):
+    with _directions(rng), np.errstate(divide="ignore", invalid="ignore"):
         optimizer.minimize(lambda points: run.measure(checked(np.atleast_2d(points))).tolist(), start)
 
 
