@@ -1,4 +1,4 @@
-"""Circuits, jobs and shots spent: the only mutable ledger of a run."""
+"""What was spent, and what may be: circuits, jobs, shots and QPU seconds."""
 
 from __future__ import annotations
 
@@ -41,3 +41,32 @@ class Budget:
     def since(self, earlier: Budget) -> Budget:
         """Return what was spent after a snapshot."""
         return Budget(**{name: count - getattr(earlier, name) for name, count in vars(self).items()})
+
+
+@dataclass(frozen=True)
+class ShotBudget:
+    """What a run on a backend may spend at most. None: no limit.
+
+    Raises:
+        ValueError: if a limit is not positive.
+
+    >>> ShotBudget(shots=20_000, jobs=30)
+    ShotBudget(shots=20000, jobs=30, qpu_seconds=None)
+    """
+
+    shots: int | None = None
+    """Of all jobs together: the proposal's queries, the optimisation and the final sampling."""
+    jobs: int | None = None
+    """Submissions that the backend accepts."""
+    qpu_seconds: float | None = None
+    """Charged by the service; a simulator charges none."""
+
+    def __post_init__(self) -> None:
+        """Check the limits."""
+        for name, limit in vars(self).items():
+            if limit is not None and not limit > 0:
+                raise ValueError(f"A positive limit is needed, but {name}={limit} came. Leave it out for no limit.")
+        for name in ("shots", "jobs"):
+            limit = getattr(self, name)
+            if limit is not None and int(limit) != limit:
+                raise ValueError(f"A whole number of {name} is needed, but {name}={limit} came.")

@@ -54,6 +54,10 @@ class Channel(Protocol):
     free: bool
     """Whether shots cost nothing (a simulator): those of a job that was lost are not booked."""
 
+    def cost(self, request: Request) -> int:
+        """Return the shots a job takes: ``request.total_shots``, or more where twirling rounds them up."""
+        ...
+
     def submit(self, request: Request, tag: str) -> str:
         """Send a job, once and without any retry, and return its id.
 
@@ -112,9 +116,11 @@ class JobFailed(ChannelError):  # noqa: N818
     Attributes:
         seconds: QPU seconds charged all the same, or None if unknown.
         ran: whether shots may have been taken.
+        cancelled: whether somebody cancelled it, so that it is not sent again unasked.
     """
 
-    def __init__(self, message: str, *, seconds: float | None, ran: bool) -> None:
+    def __init__(self, message: str, *, seconds: float | None, ran: bool, cancelled: bool = False) -> None:
         super().__init__(message)
+        self.cancelled = cancelled
         self.seconds = seconds
         self.ran = ran

@@ -1,46 +1,49 @@
-"""A sampler that runs any circuit on any backend.
+"""Primitives that run any circuit on any backend.
 
 ``qiskit_algorithms`` sends high-level gates with bound angles, and lays out circuits but not observables (its issue
-262). Transpiling *inside* the sampler avoids both: outcomes come back by classical bit, so no layout is ever seen.
+262). Transpiling *inside* the primitive avoids both: outcomes come back by classical bit and observables go along with
+their circuits, so no layout is ever seen.
 """
 
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Iterable, Sequence
-from typing import Any, TypeAlias, final
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import TypeAlias, final, overload
 
 import numpy as np
 from numpy.typing import NDArray
-from qiskit.circuit import Clbit, ParameterVector, QuantumCircuit
 from qiskit.primitives import (
     BackendSamplerV2,
+    BaseEstimatorV2,
     BasePrimitiveJob,
     BaseSamplerV2,
     BitArray,
     DataBin,
+    EstimatorPubLike,
     PrimitiveResult,
     SamplerPubLike,
     SamplerPubResult,
+    StatevectorEstimator,
     StatevectorSampler,
 )
+from qiskit.primitives.containers.estimator_pub import EstimatorPub
+from qiskit.primitives.containers.observables_array import ObservablesArray
 from qiskit.primitives.containers.sampler_pub import SamplerPub
 from qiskit.providers import BackendV2
+from qiskit.quantum_info import SparseObservable
 from qiskit.transpiler import PassManager
-from qiskit.transpiler.passes import HighLevelSynthesis
 from qiskit_aer import AerSimulator
+from qiskit_aer.primitives import EstimatorV2 as AerEstimator
 from qiskit_aer.primitives import SamplerV2 as AerSampler
 
-from qiskit_metainit.backends import ONE_THREAD, Rng, embed, errors, fewest_gates, low_error_region, restrict
+from qiskit_metainit.backends import ONE_THREAD, Rng
+from qiskit_metainit.deployment.answered import AnsweredJob
+from qiskit_metainit.deployment.templates import Parsed, Structure, Template, Templates, transpile
 
-_Structure: TypeAlias = tuple[int, tuple[tuple[str, tuple[int, ...]], ...], tuple[int, ...]]
-"""Number of qubits, (gate, qubits) of each operation, measured qubits: a circuit without its angles."""
-_Group: TypeAlias = tuple[_Structure, int | None]
+_Group: TypeAlias = tuple[Structure, int | None]
 """What runs together: one structure, one number of shots (None: the wrapped sampler's default)."""
-
-_ANGLES = dict.fromkeys(["rx", "ry", "rz", "p", "rxx", "ryy", "rzz", "rzx", "crx", "cry", "crz", "cp"], 1) | {"u": 3}
-_FIXED = ["id", "h", "x", "y", "z", "s", "sdg", "t", "tdg", "sx", "sxdg", "cx", "cy", "cz", "swap", "reset", "measure"]
-_PLAIN = {*_ANGLES, *_FIXED, "barrier", "global_phase"}
 
 
 def shot_sampler(backend: BackendV2 | None, rng: Rng) -> LayoutSafeSampler:
@@ -57,33 +60,58 @@ def shot_sampler(backend: BackendV2 | None, rng: Rng) -> LayoutSafeSampler:
     return layout_safe(_FreshSeedSampler(backend or AerSimulator(**ONE_THREAD), np.random.default_rng(rng)))
 
 
+@overload
 def layout_safe(
-    sampler: BaseSamplerV2,
+    primitive: BaseSamplerV2,
     backend: BackendV2 | None = None,
     *,
     pass_manager: PassManager | None = None,
     seeds: int = 4,
-) -> LayoutSafeSampler:
-    """Return a sampler that takes any circuit and gives it to ``sampler`` in the form its backend runs.
+) -> LayoutSafeSampler: ...
+@overload
+def layout_safe(  # type: ignore[overload-cannot-match]  # for mypy both are Any, as Qiskit ships no types
+    primitive: BaseEstimatorV2,
+    backend: BackendV2 | None = None,
+    *,
+    pass_manager: PassManager | None = None,
+    seeds: int = 4,
+) -> LayoutSafeEstimator: ...
+def layout_safe(
+    primitive: BaseSamplerV2 | BaseEstimatorV2,
+    backend: BackendV2 | None = None,
+    *,
+    pass_manager: PassManager | None = None,
+    seeds: int = 4,
+) -> LayoutSafeSampler | LayoutSafeEstimator:
+    """Return a primitive that takes any circuit and gives it to ``primitive`` in the form its backend runs.
 
     One that is layout-safe already comes back as it is, unless a backend or a pass manager is given.
 
     Args:
-        sampler: what runs the circuits.
-        backend: what they are transpiled for. None asks the sampler; a ``StatevectorSampler`` gets plain gates.
+        primitive: what runs the circuits, a sampler or an estimator.
+        backend: what they are transpiled for. None asks the primitive; Qiskit's statevector primitives get plain gates.
         pass_manager: transpiles instead, if given; it sees angles as parameters.
         seeds: number of transpiler seeds tried; the fewest two-qubit gates win, then the least depth.
 
     Raises:
-        ValueError: if the sampler does not tell its backend, or ``seeds`` is not positive.
+        ValueError: if the primitive does not tell its backend, or ``seeds`` is not positive.
+        TypeError: if it is neither a sampler nor an estimator.
     """
     if seeds < 1:
         raise ValueError(f"At least one transpiler seed is needed, but seeds={seeds} came. Leave it at 4.")
+    if not isinstance(primitive, BaseSamplerV2 | BaseEstimatorV2):
+        raise TypeError(
+            f"A sampler or an estimator (BaseSamplerV2, BaseEstimatorV2) is needed, but a {type(primitive).__name__} "
+            "came. Wrap a backend with qiskit.primitives.BackendSamplerV2(backend=...)."
+        )
     if backend is None and pass_manager is None:
-        if isinstance(sampler, LayoutSafeSampler):
-            return sampler
-        backend = _backend_of(sampler)
-    return LayoutSafeSampler(sampler, functools.partial(_transpile, backend, pass_manager, seeds))
+        if isinstance(primitive, LayoutSafeSampler | LayoutSafeEstimator):
+            return primitive
+        backend = _backend_of(primitive)
+    templates = Templates(functools.partial(transpile, backend, pass_manager, seeds))
+    if isinstance(primitive, BaseSamplerV2):
+        return LayoutSafeSampler(primitive, templates)
+    return LayoutSafeEstimator(primitive, templates)
 
 
 @final
@@ -97,15 +125,17 @@ class LayoutSafeSampler(BaseSamplerV2):
         jobs: calls of the wrapped sampler so far.
         circuits: circuits in them: parameter sets, summed over PUBs.
         shots: shots of them all; those left to the wrapped sampler's default count when the result is first read.
-        transpilations: templates made so far, one a structure.
     """
 
-    def __init__(self, sampler: BaseSamplerV2, transpile: Callable[[QuantumCircuit], QuantumCircuit]) -> None:
+    def __init__(self, sampler: BaseSamplerV2, templates: Templates) -> None:
         self.sampler = sampler
-        self.jobs = self.circuits = self.shots = self.transpilations = 0
-        self._transpile = transpile
-        self._flatten = PassManager([HighLevelSynthesis(basis_gates=[*_ANGLES, *_FIXED])])
-        self._templates: dict[_Structure, tuple[QuantumCircuit, list[int]]] = {}
+        self.jobs = self.circuits = self.shots = 0
+        self._templates = templates
+
+    @property
+    def transpilations(self) -> int:
+        """Templates made so far, one a structure."""
+        return self._templates.made
 
     def run(self, pubs: Iterable[SamplerPubLike], *, shots: int | None = None) -> BasePrimitiveJob:
         """Sample every PUB in one job of the wrapped sampler.
@@ -115,82 +145,109 @@ class LayoutSafeSampler(BaseSamplerV2):
             shots: for PUBs without their own; None for the wrapped sampler's default.
 
         Returns:
-            A job whose result has an entry a PUB, in order, with its register names, shape and number of shots.
+            A job whose result has an entry a PUB, in order, with its register names, shape and number of shots. Its
+            metadata name the backend's qubit behind each bit: ``metadata["qubits"][register]``, -1 for bits that
+            nothing is written to.
 
         Raises:
             ValueError: if a circuit has no measurement, one in mid-circuit, or control flow.
         """
-        groups: dict[_Group, list[list[float]]] = {}
+        groups: dict[_Group, list[NDArray[np.float64]]] = {}
+        sizes: dict[_Group, int] = {}
         answers = []
         for pub in [SamplerPub.coerce(pub, shots) for pub in pubs]:
-            flat = self._flatten.run(pub.circuit)
-            measured, registers = _outcomes(flat)
-            rows = []
-            for bound in np.ravel(pub.parameter_values.bind_all(flat)):
-                structure, angles = _take_angles(bound, measured)
-                points = groups.setdefault((structure, pub.shots), [])
-                rows.append(((structure, pub.shots), len(points)))
-                points.append(angles)
-            answers.append((pub, rows, registers))
+            parsed = self._templates.parse(pub.circuit)
+            if not parsed.structure[2]:
+                raise ValueError("A measurement is needed, but the circuit has none. Call circuit.measure_all() first.")
+            group = (parsed.structure, pub.shots)
+            points = parsed.at(pub.parameter_values)
+            points = points.reshape(pub.parameter_values.size, points.shape[-1])
+            start = sizes.get(group, 0)
+            sizes[group] = start + len(points)
+            groups.setdefault(group, []).append(points)
+            answers.append(_Asked(pub, parsed, group, range(start, sizes[group])))
         sent: list[SamplerPubLike] = []
         places = {}
-        for (structure, count), points in groups.items():
-            circuit, columns = self._template(structure)
+        for group, parts in groups.items():
+            template = self._templates.template(group[0])
             start = len(sent)
-            if columns:
-                sent.append((circuit, np.array(points, dtype=float)[:, columns], count))
+            if template.columns:
+                sent.append((template.circuit, np.concatenate(parts)[:, list(template.columns)], group[1]))
             else:  # without parameters there is nothing to broadcast
-                sent.extend([(circuit, None, count)] * len(points))
-            places[structure, count] = range(start, len(sent))
+                sent.extend([(template.circuit, None, group[1])] * sizes[group])
+            places[group] = range(start, len(sent))
         job = self.sampler.run(sent, shots=shots)
         self.jobs += 1
-        self.circuits += sum(len(points) for points in groups.values())
-        self.shots += sum((count or 0) * len(points) for (_, count), points in groups.items())
+        self.circuits += sum(sizes.values())
+        self.shots += sum((group[1] or 0) * size for group, size in sizes.items())
 
         def collect() -> PrimitiveResult:
             raw = job.result()
             bits = {group: _bits([raw[i] for i in indices]) for group, indices in places.items()}
             self.shots += sum(found.shape[0] * found.shape[1] for (_, count), found in bits.items() if count is None)
-            return PrimitiveResult([_answer(bits, *answer) for answer in answers], metadata=raw.metadata)
+            found = [_answer(bits[ask.group], ask, self._templates.template(ask.group[0])) for ask in answers]
+            return PrimitiveResult(found, metadata=raw.metadata)
 
-        return _Job(job, collect)
-
-    def _template(self, structure: _Structure) -> tuple[QuantumCircuit, list[int]]:
-        """Return the transpiled circuit, bit i its i-th measured qubit, and which angles its parameters stand for."""
-        if structure not in self._templates:
-            num_qubits, operations, measured = structure
-            angles = ParameterVector("angle", sum(_ANGLES.get(name, 0) for name, _ in operations))
-            free = iter(angles)
-            logical = QuantumCircuit(num_qubits, len(measured))
-            for name, qubits in operations:
-                getattr(logical, name)(*(next(free) for _ in range(_ANGLES.get(name, 0))), *qubits)
-            logical.measure(measured, range(len(measured)))
-            circuit = self._transpile(logical)
-            index = {angle: i for i, angle in enumerate(angles)}
-            self._templates[structure] = circuit, [index[parameter] for parameter in circuit.parameters]
-            self.transpilations += 1
-        return self._templates[structure]
-
-
-def _same(name: str) -> Callable[[_Job], Any]:
-    return lambda job: getattr(job.job, name)()
+        return AnsweredJob(job, collect)
 
 
 @final
-class _Job(BasePrimitiveJob):
-    """The wrapped sampler's job, its result sorted back to the PUBs that were asked."""
+class LayoutSafeEstimator(BaseEstimatorV2):
+    """An estimator in front of another one: circuits alike but for their angles are transpiled once.
 
-    status, done, running, cancelled, in_final_state, cancel = map(
-        _same, ["status", "done", "running", "cancelled", "in_final_state", "cancel"]
-    )
+    High-level gates are flattened; observables are moved to where the circuit's qubits end. Circuits have no
+    measurements. ``layout_safe`` makes them.
 
-    def __init__(self, job: BasePrimitiveJob, collect: Callable[[], PrimitiveResult]) -> None:
-        super().__init__(job.job_id())
-        self.job = job
-        self._collect = functools.cache(collect)  # shots count once, however often the result is read
+    Attributes:
+        jobs: calls of the wrapped estimator so far.
+        circuits: parameter sets in them, summed over PUBs; what each costs in shots is the estimator's to tell.
+    """
 
-    def result(self) -> PrimitiveResult:
-        return self._collect()
+    def __init__(self, estimator: BaseEstimatorV2, templates: Templates) -> None:
+        self.estimator = estimator
+        self.jobs = self.circuits = 0
+        self._templates = templates
+
+    @property
+    def transpilations(self) -> int:
+        """Templates made so far, one a structure."""
+        return self._templates.made
+
+    def run(self, pubs: Iterable[EstimatorPubLike], *, precision: float | None = None) -> BasePrimitiveJob:
+        """Estimate every PUB in one job of the wrapped estimator.
+
+        Args:
+            pubs: circuits of gates only with observables and parameter values of shapes that broadcast.
+            precision: for PUBs without their own; None for the wrapped estimator's default.
+
+        Raises:
+            ValueError: if a circuit has measurements or control flow.
+        """
+        asked = [EstimatorPub.coerce(pub, precision) for pub in pubs]
+        sent = [self._laid_out(pub) for pub in asked]
+        job = self.estimator.run(sent, precision=precision)
+        self.jobs += 1
+        self.circuits += sum(pub.parameter_values.size for pub in asked)
+        return job
+
+    def _laid_out(self, pub: EstimatorPub) -> EstimatorPub:
+        parsed = self._templates.parse(pub.circuit)
+        if parsed.structure[2]:
+            raise ValueError(
+                "A circuit without measurements is needed, but this one has some. Call "
+                "circuit.remove_final_measurements() first: an estimator measures by itself."
+            )
+        template = self._templates.template(parsed.structure)
+        observables = np.empty(pub.observables.shape, dtype=object)
+        for index in np.ndindex(*pub.observables.shape):
+            terms = SparseObservable.from_list(list(pub.observables[index].items()))
+            observables[index] = terms.apply_layout(list(template.qubits), template.circuit.num_qubits)
+        return EstimatorPub(
+            template.circuit,
+            ObservablesArray(observables),
+            template.bindings(parsed.at(pub.parameter_values)),
+            pub.precision,
+        )
 
 
 @final
@@ -204,53 +261,30 @@ class _FreshSeedSampler(BaseSamplerV2):
         return BackendSamplerV2(backend=self.backend, options=options).run(pubs, shots=shots)
 
 
-def _backend_of(sampler: BaseSamplerV2) -> BackendV2 | None:
-    if isinstance(sampler, StatevectorSampler):
+def _backend_of(primitive: BaseSamplerV2 | BaseEstimatorV2) -> BackendV2 | None:
+    if isinstance(primitive, StatevectorSampler | StatevectorEstimator):
         return None
-    backend = getattr(sampler, "backend", None)  # a property of BackendSamplerV2, a method of the runtime's samplers
+    backend = getattr(primitive, "backend", None)  # a property of Qiskit's primitives, a method of the runtime's
     backend = backend() if callable(backend) else backend
-    if isinstance(sampler, AerSampler):
-        backend = getattr(sampler, "_backend", None)  # has no public way to it, and without it noise would be lost
+    if isinstance(primitive, AerSampler | AerEstimator):
+        backend = getattr(primitive, "_backend", None)  # has no public way to it, and without it noise would be lost
+    if isinstance(inner := getattr(primitive, "sampler", None), BaseSamplerV2) and backend is None:
+        return _backend_of(inner)
     if not isinstance(backend, BackendV2):
         raise ValueError(
-            f"The backend to transpile for is needed, but a {type(sampler).__name__} does not tell its own. "
-            "Give it: layout_safe(sampler, backend)."
+            f"The backend to transpile for is needed, but a {type(primitive).__name__} does not tell its own. "
+            "Give it: layout_safe(primitive, backend)."
         )
     return backend
 
 
-def _outcomes(circuit: QuantumCircuit) -> tuple[tuple[int, ...], dict[str, NDArray[np.int64]]]:
-    """Return the measured qubits, and for each register its bits' places among them (-1: never written)."""
-    written: dict[Clbit, int] = {}
-    for instruction in circuit.data:
-        qubits = {circuit.find_bit(qubit).index for qubit in instruction.qubits}
-        late = instruction.name != "barrier" and not qubits.isdisjoint(written.values())
-        if instruction.name == "measure":
-            written[instruction.clbits[0]] = qubits.pop()
-        elif late or instruction.name not in _PLAIN:
-            raise ValueError(
-                "Standard gates and then measurements are needed, but the circuit has "
-                + (f"{instruction.name!r} on a measured qubit. " if late else f"{instruction.name!r}. ")
-                + "Move measurements to the end, take control flow and delays out, or use the sampler without adapter."
-            )
-    if not written:
-        raise ValueError("A measurement is needed, but the circuit has none. Call circuit.measure_all() first.")
-    measured = tuple(sorted(set(written.values())))
-    place = {bit: measured.index(qubit) for bit, qubit in written.items()}
-    return measured, {reg.name: np.array([place.get(bit, -1) for bit in reg], dtype=np.int64) for reg in circuit.cregs}
-
-
-def _take_angles(circuit: QuantumCircuit, measured: tuple[int, ...]) -> tuple[_Structure, list[float]]:
-    wire = {qubit: index for index, qubit in enumerate(circuit.qubits)}
-    operations: list[tuple[str, tuple[int, ...]]] = []
-    angles: list[float] = []
-    for instruction in circuit.data:
-        if instruction.name not in {"measure", "global_phase"}:
-            operations.append((instruction.name, tuple(wire[qubit] for qubit in instruction.qubits)))
-            angles.extend(instruction.params if instruction.name in _ANGLES else ())
-    while operations and operations[-1][0] == "barrier":  # as many as there were rounds of measurement
-        operations.pop()
-    return (circuit.num_qubits, tuple(operations), measured), angles
+@dataclass(frozen=True, eq=False)
+class _Asked:
+    pub: SamplerPub
+    parsed: Parsed
+    group: _Group
+    rows: range
+    """Of the group, where the PUB's circuits are, raveled."""
 
 
 def _bits(results: Sequence[SamplerPubResult]) -> NDArray[np.bool_]:
@@ -259,31 +293,13 @@ def _bits(results: Sequence[SamplerPubResult]) -> NDArray[np.bool_]:
     return np.concatenate([part.reshape(-1, *part.shape[-2:]) for part in parts])
 
 
-def _answer(
-    bits: dict[_Group, NDArray[np.bool_]],
-    pub: SamplerPub,
-    rows: Sequence[tuple[_Group, int]],
-    registers: dict[str, NDArray[np.int64]],
-) -> SamplerPubResult:
-    """Return a PUB's result; its circuits, raveled, are those rows of the groups."""
-    own = np.stack([bits[group][row] for group, row in rows]).reshape(*pub.shape, *bits[rows[0][0]].shape[1:])
-    fields = {
-        name: BitArray.from_bool_array(own[..., places] & (places >= 0), order="little")
-        for name, places in registers.items()
-    }
-    metadata = {"shots": own.shape[-2], "circuit_metadata": pub.circuit.metadata}
-    return SamplerPubResult(DataBin(**fields, shape=pub.shape), metadata=metadata)
-
-
-def _transpile(
-    backend: BackendV2 | None, pass_manager: PassManager | None, seeds: int, circuit: QuantumCircuit
-) -> QuantumCircuit:
-    """Return the circuit as the backend runs it, on as many of its qubits as the circuit has."""
-    if pass_manager is not None:
-        return pass_manager.run(circuit)
-    if backend is None:
-        return circuit
-    if all(len(qubits) < 2 for _, qubits, _ in errors(backend.target)):  # a simulator without a device behind it
-        return fewest_gates(circuit, backend.target)
-    region = low_error_region(backend.target, circuit.num_qubits)
-    return embed(fewest_gates(circuit, restrict(backend.target, region), seeds=seeds), region, backend.num_qubits)
+def _answer(bits: NDArray[np.bool_], asked: _Asked, template: Template) -> SamplerPubResult:
+    """Return a PUB's result out of the outcomes of its group."""
+    own = bits[asked.rows.start : asked.rows.stop].reshape(*asked.pub.shape, *bits.shape[1:])
+    fields = {}
+    origins = {}
+    for name, places in asked.parsed.registers.items():
+        fields[name] = BitArray.from_bool_array(own[..., places] & (places >= 0), order="little")
+        origins[name] = tuple(template.read[place] if place >= 0 else -1 for place in places.tolist())
+    metadata = {"shots": own.shape[-2], "circuit_metadata": asked.pub.circuit.metadata, "qubits": origins}
+    return SamplerPubResult(DataBin(**fields, shape=asked.pub.shape), metadata=metadata)

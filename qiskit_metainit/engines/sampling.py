@@ -10,12 +10,12 @@ import torch
 from jaxtyping import Float
 from qiskit import QuantumCircuit
 from qiskit.primitives import BaseSamplerV2, BitArray
-from qiskit.quantum_info import SparsePauliOp
 from torch import Tensor
 
 from qiskit_metainit.budget import Budget
 from qiskit_metainit.engine import Transpiler, check_points, check_shots, rows_by_task
 from qiskit_metainit.problem import is_diagonal
+from qiskit_metainit.readout import mean_energy
 from qiskit_metainit.task import Task
 
 
@@ -65,7 +65,7 @@ class Sampling:
         for (task, rows), result in zip(distinct.items(), results, strict=True):
             bits: BitArray = result.data.meas
             for place, row in enumerate(rows):
-                values[row] = _mean(bits[place], task.hamiltonian)
+                values[row] = mean_energy(bits[place], task.hamiltonian)
             self.budget.add(circuits=len(rows), shots=len(rows) * int(bits.num_shots))
         return torch.as_tensor(values).to(points)
 
@@ -79,10 +79,3 @@ class Sampling:
             circuit = task.circuit.measure_all(inplace=False)
             self._measured[task] = circuit if self.pass_manager is None else self.pass_manager.run(circuit)
         return self._measured[task]
-
-
-def _mean(bits: BitArray, operator: SparsePauliOp) -> float:
-    """Return the mean energy of the shots of one point."""
-    shots = np.unpackbits(bits.array, axis=-1, bitorder="big")[:, ::-1][:, : bits.num_bits]
-    odd = (shots.astype(np.int64) @ operator.paulis.z.T.astype(np.int64)) & 1
-    return float(((1 - 2 * odd) @ operator.coeffs.real).mean())

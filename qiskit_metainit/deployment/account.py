@@ -1,0 +1,91 @@
+"""What an account of IBM Quantum has: its plan and the time left, its backends and whether they run jobs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, cast
+
+from qiskit.providers import BackendV2
+
+from qiskit_metainit.deployment.channel import Unreachable
+from qiskit_metainit.deployment.client import named, text
+
+
+@dataclass(frozen=True)
+class Account:
+    """What an instance of the service has left."""
+
+    plan: str
+    """Its name in lower case, such as "open", or "unknown"."""
+    consumed_seconds: float | None
+    """QPU seconds used in the current period, None if the service does not tell."""
+    remaining_seconds: float | None
+    """QPU seconds left, None without a limit."""
+
+
+@dataclass(frozen=True)
+class Availability:
+    """Whether a backend takes and runs jobs."""
+
+    operational: bool
+    message: str
+    """The service's own word: "active", "internal", "maintenance"."""
+    queue: int
+    """Jobs waiting."""
+
+    @property
+    def active(self) -> bool:
+        """Whether jobs sent now will run: a paused backend takes them and lets them wait."""
+        return self.operational and self.message == "active"
+
+
+def account(backend: BackendV2) -> Account:
+    """Return what the instance of a backend of the service has left.
+
+    Raises:
+        Unreachable: if the service does not answer.
+    """
+    service = cast(Any, backend).service
+    try:
+        usage = service.usage()
+        crn = getattr(backend, "_instance", None) or service.active_instance()
+        plans = [found["plan"] for found in service.instances() if found["crn"] == crn]
+    except Exception as error:
+        raise Unreachable(f"The account's usage is needed, but this came: {text(error)} Try again later.") from error
+    remaining, consumed = usage.get("usage_remaining_seconds"), usage.get("usage_consumed_seconds")
+    return Account(plans[0] if plans else "unknown", consumed, remaining)
+
+
+def availability(backend: BackendV2) -> Availability:
+    """Return whether a backend of the service runs jobs, and how many wait.
+
+    Raises:
+        Unreachable: if the service does not answer.
+    """
+    try:
+        status = cast(Any, backend).status()
+    except Exception as error:
+        raise Unreachable(f"The backend's status is needed, but this came: {text(error)} Try again later.") from error
+    return Availability(bool(status.operational), str(status.status_msg), int(status.pending_jobs))
+
+
+def service_backend(name: str) -> BackendV2:
+    """Return a backend of the account that is saved on this machine.
+
+    Raises:
+        ValueError: if no account is saved, or it has no such backend.
+    """
+    from qiskit_ibm_runtime import QiskitRuntimeService
+
+    try:
+        return cast(BackendV2, QiskitRuntimeService().backend(name))
+    except Exception as error:
+        if named(error, "AccountNotFoundError"):
+            raise ValueError(
+                "A saved account of IBM Quantum is needed, but there is none on this machine. Call "
+                "QiskitRuntimeService.save_account(token=..., instance=...) of qiskit_ibm_runtime once in Python."
+            ) from error
+        raise ValueError(
+            f"The backend {name!r} of the saved account is needed, but this came: {text(error)} "
+            "QiskitRuntimeService().backends() lists those it has."
+        ) from error

@@ -1,0 +1,115 @@
+"""What the qiskit-ibm-runtime client does with a request, and what its exceptions mean."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+
+class Post:
+    """What became of the request that sent a job; in front of an HTTP adapter of the client's, for its POSTs only.
+
+    Attributes:
+        watched: whether requests go through here at all.
+        sent: whether a request was begun.
+        status: of the answer, if there was one.
+        job_id: of the job that was accepted.
+        error: instead of an answer.
+    """
+
+    def __init__(self, adapter: Any) -> None:
+        self._adapter = adapter
+        self.watched = adapter is not None
+        self.sent = False
+        self.status: int | None = None
+        self.job_id: str | None = None
+        self.error: Exception | None = None
+
+    def send(self, request: Any, **options: Any) -> Any:
+        """Pass a request on; a POST once, over a connection of its own, as one that was idle may be dead already."""
+        if request.method != "POST":
+            return self._adapter.send(request, **options)
+        self.sent = True
+        adapter = type(self._adapter)(max_retries=0)
+        try:
+            response = adapter.send(request, **options)
+            body = response.content
+        except Exception as error:
+            self.error = error
+            raise
+        finally:
+            adapter.close()
+        self.status = response.status_code
+        if response.ok:
+            try:
+                self.job_id = str(json.loads(body)["id"])
+            except (ValueError, KeyError, TypeError):
+                self.job_id = None  # nothing that can be followed: the job is looked up by its tag
+        return response
+
+    def close(self) -> None:
+        """Nothing to close: the client closes its own adapters."""
+
+
+@contextmanager
+def one_post(backend: Any) -> Iterator[Post]:
+    """Send POSTs of jobs through a ``Post``.
+
+    The client has no option for its repeats, so its HTTP session (a ``requests.Session``, which has public hooks) is
+    reached through private attributes. Without them the client's repeats stay on, which the ledger's look-up after
+    each submission makes up for, and exceptions tell what they can.
+    """
+    try:
+        http = backend.service._get_api_client(backend._instance)._session  # noqa: SLF001 see above
+        prefix = f"{http.base_url}/jobs"
+        post = Post(http.get_adapter(prefix))
+        http.mount(prefix, post)
+    except (AttributeError, TypeError):
+        yield Post(None)
+        return
+    try:
+        yield post
+    finally:
+        http.adapters.pop(prefix, None)
+
+
+def _chain(error: BaseException | None) -> Iterator[BaseException]:
+    while error is not None:
+        yield error
+        error = error.__cause__ or error.__context__
+
+
+def status_of(error: Exception) -> int | None:
+    """Return the HTTP status behind one of the client's exceptions, which it keeps in their context only."""
+    for found in _chain(error):
+        if named(found, "IBMNotAuthorizedError"):
+            return 401
+        status = getattr(found, "status_code", None)
+        if isinstance(status, int) and status > 0:
+            return status
+    return None
+
+
+def named(error: BaseException, name: str) -> bool:
+    """Whether an exception is of a class of that name: the client's own are not imported until it is used."""
+    return any(base.__name__ == name for base in type(error).__mro__)
+
+
+def from_service(error: Exception) -> bool:
+    """Whether the service, or the way to it, is behind an exception."""
+    return any(named(found, name) for found in _chain(error) for name in ("ApiError", "RequestException"))
+
+
+def never_connected(error: Exception | None) -> bool:
+    """Whether a request ended before there was a connection that it could have been sent over."""
+    reasons = [error, *(getattr(found, "reason", None) for found in getattr(error, "args", ()))]
+    names = ("NewConnectionError", "ConnectTimeoutError", "ProxyError")
+    return any(reason is not None and named(reason, name) for reason in reasons for name in names)
+
+
+def text(error: BaseException) -> str:
+    """Return an exception's message as one short sentence."""
+    words = " ".join(str(getattr(error, "message", None) or error).split())
+    return f"{words[:400].rstrip('.')}."

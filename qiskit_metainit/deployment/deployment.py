@@ -1,0 +1,331 @@
+"""Deployment: a learned starting point, an optimisation and a final sampling on a backend, within a budget."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, replace
+from functools import partial
+from pathlib import Path
+from typing import final
+
+from qiskit import QuantumCircuit
+from qiskit.providers import BackendV2
+from qiskit.quantum_info import SparseObservable, SparsePauliOp
+from qiskit_algorithms.optimizers import Optimizer
+from qiskit_algorithms.utils import algorithm_globals
+
+from qiskit_metainit.budget import ShotBudget
+from qiskit_metainit.deployment import stored
+from qiskit_metainit.deployment.channel import Channel
+from qiskit_metainit.deployment.isa import check_isa
+from qiskit_metainit.deployment.ledger import Ledger, LedgerError
+from qiskit_metainit.deployment.local import LocalChannel
+from qiskit_metainit.deployment.program import (
+    BudgetError,
+    Meter,
+    Minimizer,
+    Run,
+    ShotSchedule,
+    Workload,
+    carry_out,
+    make_optimizer,
+)
+from qiskit_metainit.deployment.records import RunRecord
+from qiskit_metainit.deployment.spending import LedgeredSampler, circuit_digest
+from qiskit_metainit.deployment.templates import Templates, transpile
+from qiskit_metainit.deployment.timing import Timing
+from qiskit_metainit.engine import Engine
+from qiskit_metainit.initializer import MetaInitializer, named
+from qiskit_metainit.problem import Problem, as_pauli_sum
+from qiskit_metainit.proposal import Proposal
+from qiskit_metainit.provenance import versions
+from qiskit_metainit.task import Task
+
+LEDGER = Path.home() / ".qiskit-metainit" / "ledger.sqlite"
+"""Where the command line keeps its runs."""
+
+
+@final
+class Deployment:
+    """Runs on one backend, each within the same budget, all in one ledger.
+
+    Local simulation, a noise model and hardware differ in the backend only. Every job is written down before it is
+    sent and its outcomes before they are used, so a run may be killed at any point and resumed.
+
+    Args:
+        backend: an ``AerSimulator``, a fake device, an ``IBMBackend`` or any other. Shots on simulators are seeded a
+            job, so a run that is resumed draws what it would have drawn.
+        budget: of each run, hard: a job is shrunk or not sent, and what was set aside samples the best point so far.
+        ledger: the SQLite file of its runs, or None to keep them only as long as this object.
+        channel: how jobs reach the backend; by default as suits it. ``RuntimeChannel`` has the choice of job, batch or
+            session mode and of the service's options.
+        seed: of the optimiser's random choices and of simulators' shots.
+        patience: seconds an outage may last before a run gives up, to be resumed.
+
+    >>> from qiskit_aer import AerSimulator
+    >>> deployment = Deployment(AerSimulator(), ShotBudget(shots=4000))
+    >>> run = deployment.run(SparsePauliOp(["ZZI", "IZZ"]), reps=1, shots_per_evaluation=500)
+    >>> run.spent.shots <= 4000, len(run.bitstring)
+    (True, 3)
+    """
+
+    def __init__(
+        self,
+        backend: BackendV2,
+        budget: ShotBudget | None = None,
+        *,
+        ledger: Path | str | None = None,
+        channel: Channel | None = None,
+        seed: int = 0,
+        patience: float = 600.0,
+    ) -> None:
+        if not isinstance(backend, BackendV2):
+            raise TypeError(
+                f"A backend is needed, but a {type(backend).__name__} came. Give AerSimulator(), a fake device or "
+                "QiskitRuntimeService().backend(name)."
+            )
+        self.backend = backend
+        self.budget = budget or ShotBudget()
+        self.ledger = Ledger(ledger)
+        self.channel = channel or LocalChannel(backend)
+        self._seed = seed
+        self._patience = patience
+        self._made: dict[str, tuple[QuantumCircuit, tuple[int, ...]]] = {}
+
+    def run(
+        self,
+        problem: Problem | SparsePauliOp | SparseObservable,
+        *,
+        reps: int | None = None,
+        ansatz: QuantumCircuit | None = None,
+        initializer: str | MetaInitializer = "qaoa",
+        optimizer: str | Optimizer | Minimizer = "cobyla",
+        shots_per_evaluation: int | ShotSchedule = 1024,
+        final_shots: int | None = None,
+        progress: Callable[[int, float], None] | None = None,
+    ) -> Run:
+        """Begin a run and carry it out.
+
+        Args:
+            problem: with its Hamiltonian, or the Hamiltonian alone.
+            reps: layers p of QAOA ...
+            ansatz: ... or the circuit of a VQE, exactly one of the two; a problem may bring its own.
+            initializer: proposes the start; its queries are paid from the budget.
+            optimizer: a name, one of qiskit-algorithms, or any called like ``scipy.optimize.minimize``.
+            shots_per_evaluation: of each circuit evaluation in every measurement basis, or how they grow.
+            final_shots: of the final sampling in every basis; by default as an evaluation's last.
+            progress: called with (evaluations, measured energy).
+
+        Raises:
+            BudgetError: if the budget does not pay for the queries, one evaluation and the final sampling; the
+                message has the smallest that does.
+            RunInterruptedError: if the service is out of reach; ``resume`` goes on.
+            ValueError: for a bad problem, a backend too small, or circuits it does not run.
+        """
+        meta = named(initializer) if isinstance(initializer, str) else initializer
+        workload = self.workload(
+            problem,
+            reps=reps,
+            ansatz=ansatz,
+            optimizer=optimizer,
+            shots_per_evaluation=shots_per_evaluation,
+            final_shots=final_shots,
+        )
+        self._check_budget(workload, meta)
+        settings = {
+            **stored.as_json(workload),
+            "budget": asdict(self.budget),
+            "initializer": initializer if isinstance(initializer, str) else None,
+            "seed": self._seed,
+            "versions": versions(),
+        }
+        run = self.ledger.begin(self.backend.name, settings)
+        return self._carry(run, workload, meta, progress)
+
+    def resume(
+        self,
+        run: str,
+        *,
+        initializer: MetaInitializer | None = None,
+        optimizer: Optimizer | Minimizer | None = None,
+        progress: Callable[[int, float], None] | None = None,
+    ) -> Run:
+        """Go on with a run of the ledger: what was received is read from there, the rest is sent.
+
+        A finished run asks the backend for nothing: its result is computed again from what is stored.
+
+        Args:
+            run: its id, or the beginning of it.
+            initializer: the run's own, if it was not given by name.
+            optimizer: the run's own, if it is not one of qiskit-algorithms.
+            progress: called with (evaluations, measured energy).
+
+        Raises:
+            LedgerError: if there is no such run, it ran on another backend, or another process carries it on.
+        """
+        record = self.ledger.record(run)
+        if record.backend != self.backend.name:
+            raise LedgerError(
+                f"The run {record.id} needs the backend {record.backend}, but {self.backend.name} came. Resume it "
+                "there, or begin another run."
+            )
+        settings = record.settings
+        self.budget = ShotBudget(**settings["budget"])
+        self._seed = settings["seed"]
+        workload = stored.from_json(settings, optimizer)
+        if initializer is None and "proposal" not in record.notes:
+            if settings["initializer"] is None:
+                raise LedgerError(
+                    f"The run {record.id} needs its own initializer, which was not given by name. Resume it with "
+                    "Deployment.resume(run, initializer=...)."
+                )
+            initializer = named(settings["initializer"])
+        return self._carry(record.id, workload, initializer, progress)
+
+    def workload(
+        self,
+        problem: Problem | SparsePauliOp | SparseObservable,
+        *,
+        reps: int | None = None,
+        ansatz: QuantumCircuit | None = None,
+        optimizer: str | Optimizer | Minimizer = "cobyla",
+        shots_per_evaluation: int | ShotSchedule = 1024,
+        final_shots: int | None = None,
+    ) -> Workload:
+        """Return what ``run`` with the same arguments would do, checked."""
+        if not isinstance(problem, Problem):
+            operator = as_pauli_sum(problem)
+            problem = Problem(operator, "operator", tuple(range(int(operator.num_qubits))))
+        if ansatz is not None:
+            problem = replace(problem, ansatz=ansatz)
+        if (reps is None) == (problem.ansatz is None):
+            raise ValueError(
+                "Exactly one of reps (layers of QAOA) and an ansatz is needed, but "
+                f"{'neither' if reps is None else 'both'} came."
+            )
+        schedule = shots_per_evaluation
+        if not isinstance(schedule, ShotSchedule):
+            schedule = ShotSchedule(schedule)
+        if isinstance(optimizer, str):
+            # A learned start is near an optimum: a first step of 0.2 radians refines it, the default of 1 leaves it.
+            optimizer = make_optimizer(optimizer, maxiter=60, rhobeg=0.2, problem=problem)
+        if final_shots is None:
+            final_shots = schedule.last or schedule.first
+        if self.backend.num_qubits is not None and self.backend.num_qubits < problem.num_qubits:
+            raise ValueError(
+                f"A backend of {problem.num_qubits} qubits is needed, but {self.backend.name} has "
+                f"{self.backend.num_qubits}. Take a larger one, or a smaller problem."
+            )
+        return Workload(problem, reps, optimizer, schedule, final_shots)
+
+    def runs(self) -> list[RunRecord]:
+        """Return the runs of the ledger, the oldest first."""
+        return self.ledger.runs()
+
+    def _check_budget(self, workload: Workload, meta: MetaInitializer) -> None:
+        queries, bases = workload.queries(meta), workload.bases
+        first = workload.schedule(0)
+        least = ((queries + 1) * first + workload.final_shots) * bases
+        told = f"{queries} queries, one evaluation and the final sampling"
+        if self.budget.shots is not None and self.budget.shots < least:
+            raise BudgetError(
+                f"At least {least} shots are needed ({told}, {first} shots each"
+                f"{f' in {bases} bases' if bases > 1 else ''}), but shots={self.budget.shots} came. Raise it, or lower "
+                "the shots per evaluation."
+            )
+        if self.budget.jobs is not None and self.budget.jobs < queries + 2:
+            raise BudgetError(
+                f"At least {queries + 2} jobs are needed ({told}), but jobs={self.budget.jobs} came. Raise it."
+            )
+
+    def _carry(
+        self,
+        run: str,
+        workload: Workload,
+        meta: MetaInitializer | None,
+        progress: Callable[[int, float], None] | None,
+    ) -> Run:
+        with self.ledger.held(run), _seeded(self._seed):
+            templates = Templates(partial(self._of_run, run))
+            timing: list[Timing] = []
+
+            def seconds(jobs: int, shots: int) -> float:
+                if self.budget.qpu_seconds is None or self.channel.free:
+                    return 0.0
+                if not timing:
+                    timing.append(Timing.of(self.backend, self.template(workload, templates)))
+                return timing[0].seconds(jobs, shots)
+
+            spender = LedgeredSampler(
+                self.channel,
+                self.ledger,
+                run,
+                self.budget,
+                seed=self._seed,
+                seconds=seconds,
+                patience=self._patience,
+            )
+            meter = Meter(workload, spender, templates, self.backend.target)
+            propose = partial(self._propose, run, workload, meta, spender)
+            result = carry_out(workload, propose, meter, spender, progress=progress)
+            self.ledger.finish(run, "stopped" if result.stopped else "finished", stored.run_as_json(result))
+            return result
+
+    def template(self, workload: Workload, templates: Templates | None = None) -> QuantumCircuit:
+        """Return a workload's circuit as the backend runs it, measured, with its angles as parameters."""
+        templates = templates or Templates(self._transpiled)
+        measured = Task.of(workload.problem, reps=workload.reps).circuit.measure_all(inplace=False)
+        return templates.template(templates.parse(measured).structure).circuit
+
+    def _propose(
+        self, run: str, workload: Workload, meta: MetaInitializer | None, spender: LedgeredSampler, engine: Engine
+    ) -> Proposal:
+        known = self.ledger.record(run).notes.get("proposal")
+        if known is not None:
+            spender.skip(known["jobs"])
+            return stored.proposal_from_json(known["made"])
+        if meta is None:
+            raise LedgerError(f"The run {run} needs its own initializer. Resume it with initializer=...")
+        problem = workload.problem
+        asked = {"reps": workload.reps} if problem.ansatz is None else {"ansatz": problem.ansatz}
+        proposal = meta.propose([problem.operator], problem=problem, engine=engine, **asked)[0]
+        self.ledger.note(run, proposal={"made": stored.proposal_as_json(proposal), "jobs": spender.sequence})
+        return proposal
+
+    def _of_run(self, run: str, circuit: QuantumCircuit) -> tuple[QuantumCircuit, tuple[int, ...]]:
+        """Return a template as the run sends it: what it was sent as before, however the backend has changed since."""
+        digest = circuit_digest(circuit).hex()
+        known = self.ledger.template(run, digest)
+        if known is None:
+            ran, places = self._transpiled(circuit)
+            known = ran.copy()
+            known.metadata = {"places": list(places)}
+            self.ledger.keep_template(run, digest, known)
+        return _named_alike(known, circuit), tuple(known.metadata["places"])
+
+    def _transpiled(self, circuit: QuantumCircuit) -> tuple[QuantumCircuit, tuple[int, ...]]:
+        digest = circuit_digest(circuit).hex()
+        if digest not in self._made:
+            ran, places = transpile(self.backend, None, 4, circuit)
+            check_isa(ran, self.backend.target)
+            self._made[digest] = ran, places
+        ran, places = self._made[digest]
+        return _named_alike(ran, circuit), places
+
+
+def _named_alike(ran: QuantumCircuit, circuit: QuantumCircuit) -> QuantumCircuit:
+    """Return a template with the parameters of another circuit of the same structure."""
+    own = {parameter.name: parameter for parameter in circuit.parameters}
+    return ran.assign_parameters({parameter: own[parameter.name] for parameter in ran.parameters})
+
+
+@contextmanager
+def _seeded(seed: int) -> Iterator[None]:
+    """Seed what qiskit-algorithms draws from, as SPSA's directions must be the same when a run is resumed."""
+    before = algorithm_globals.random_seed
+    algorithm_globals.random_seed = seed
+    try:
+        yield
+    finally:
+        algorithm_globals.random_seed = before

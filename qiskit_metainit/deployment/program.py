@@ -1,0 +1,312 @@
+"""What a run does, wherever its jobs go: a starting point, an optimisation, a final sampling."""
+
+from __future__ import annotations
+
+import copy
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, TypeAlias, final
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from qiskit.primitives import BaseSamplerV2
+from qiskit.quantum_info import SparsePauliOp
+from qiskit.transpiler import Target
+from qiskit_algorithms.optimizers import COBYLA, L_BFGS_B, NELDER_MEAD, SPSA, Optimizer
+
+from qiskit_metainit.ansatz import natural_unit
+from qiskit_metainit.deployment.expectation import SampledEstimator, num_bases
+from qiskit_metainit.deployment.layout import LayoutSafeEstimator, LayoutSafeSampler
+from qiskit_metainit.deployment.ledger import Ledger
+from qiskit_metainit.deployment.records import Spent
+from qiskit_metainit.deployment.spending import BudgetSpent, LedgeredSampler, Reserve
+from qiskit_metainit.deployment.templates import Templates
+from qiskit_metainit.engine import Engine
+from qiskit_metainit.engines.parameter_shift import ParameterShift
+from qiskit_metainit.engines.sampling import Sampling
+from qiskit_metainit.initializer import MetaInitializer
+from qiskit_metainit.problem import PauliTerms, Problem, is_diagonal
+from qiskit_metainit.proposal import Proposal
+from qiskit_metainit.task import Task, scale_of
+
+OPTIMIZERS = ("cobyla", "spsa", "l_bfgs_b", "nelder_mead")
+"""Names of the classical optimisers, as the command line spells them."""
+
+Minimizer: TypeAlias = Callable[..., Any]
+"""Called as ``minimizer(fun, x0, jac=None, bounds=None)``; its answer has the point as ``x``, as scipy's has."""
+
+
+class BudgetError(ValueError):
+    """A budget that does not even pay for the start."""
+
+
+@dataclass(frozen=True)
+class ShotSchedule:
+    """Shots of each circuit evaluation, growing geometrically: coarse far from the optimum, fine near it.
+
+    >>> [ShotSchedule(100, last=1600, over=5)(evaluation) for evaluation in (0, 1, 2, 4, 9)]
+    [100, 200, 400, 1600, 1600]
+    """
+
+    first: int
+    """Of the first evaluation."""
+    last: int | None = None
+    """From evaluation number ``over`` on; None: as the first."""
+    over: int = 1
+    """Evaluations over which they grow."""
+
+    def __post_init__(self) -> None:
+        """Check the numbers."""
+        if self.first < 1 or self.over < 1 or (self.last is not None and self.last < self.first):
+            raise ValueError(
+                "Shots from at least 1, growing over at least 1 evaluation, are needed, but "
+                f"first={self.first}, last={self.last}, over={self.over} came."
+            )
+
+    def __call__(self, evaluation: int) -> int:
+        """Return the shots of an evaluation, counted from 0."""
+        last = self.first if self.last is None else self.last
+        share = 1.0 if self.over == 1 else min(evaluation / (self.over - 1), 1.0)
+        return round(float(self.first * (last / self.first) ** share))
+
+
+@dataclass(frozen=True, eq=False)
+class Workload:
+    """What is to be solved and how."""
+
+    problem: Problem
+    """With an ansatz for VQE, without for QAOA."""
+    reps: int | None
+    """Layers p of QAOA."""
+    optimizer: Optimizer | Minimizer
+    """Of qiskit-algorithms, or any that is called like scipy's ``minimize``."""
+    schedule: ShotSchedule
+    """Shots of the queries (as of the first evaluation) and of each evaluation, in every measurement basis."""
+    final_shots: int
+    """Of the final sampling, in every basis."""
+
+    @property
+    def bases(self) -> int:
+        """Measurement bases of the Hamiltonian, each of which takes the shots."""
+        return num_bases(self.problem.operator)
+
+    @property
+    def unit(self) -> NDArray[np.float64]:
+        """(P,) radians per unit of what the optimiser sees, so that its steps suit gammas of any weights."""
+        if self.reps is not None:
+            return natural_unit(PauliTerms.of(self.problem.operator).coefficients, self.reps)
+        assert self.problem.ansatz is not None
+        return np.ones(self.problem.ansatz.num_parameters)
+
+    def queries(self, meta: MetaInitializer) -> int:
+        """Return the costs that an initializer will ask for: none where a formula stands in for it."""
+        if not meta.model.queries:
+            return 0
+        task = Task.of(self.problem, reps=self.reps)
+        return meta.model.queries if meta.outside(task.features, problem=self.problem) is None else 0
+
+
+@dataclass(frozen=True, eq=False)
+class Run:
+    """What one run did. E evaluations, P parameters; energies in the Hamiltonian's units."""
+
+    id: str
+    """In the ledger."""
+    proposal: Proposal
+    """The start and where it came from."""
+    points: NDArray[np.float64]
+    """(E, P) radians, as the optimiser visited them."""
+    energies: NDArray[np.float64]
+    """(E,) measured energies."""
+    shots: NDArray[np.int64]
+    """(E,) shots spent by the end of each evaluation, the proposal's queries included."""
+    point: NDArray[np.float64]
+    """(P,) the point that was sampled at the end: the optimiser's answer, or the best measured if it was stopped."""
+    energy: float | None
+    """Measured by the final sampling; None if there was nothing left for it."""
+    bitstring: str | None
+    """The best bitstring sampled anywhere in the run; None for a Hamiltonian that is not diagonal."""
+    stopped: str | None
+    """What ended the run before the optimiser did, or None."""
+    spent: Spent
+    """Everything, the final sampling included."""
+    shots_by_stage: dict[str, int]
+    """Shots of the proposal, the optimisation and the final sampling."""
+    seconds: float
+    """Wall-clock time, of the last process that carried it on."""
+
+    @property
+    def shots_spent(self) -> int:
+        """All shots."""
+        return self.spent.shots
+
+
+def make_optimizer(name: str, *, maxiter: int, rhobeg: float, problem: Problem) -> Optimizer:
+    """Return an optimiser of qiskit-algorithms.
+
+    Args:
+        name: one of ``OPTIMIZERS``.
+        maxiter: iterations (evaluations for COBYLA).
+        rhobeg: COBYLA's first trust radius, radians; the others start as they do by default.
+        problem: what it will minimise, at unit weights if by QAOA (as runs do), from energies with shot noise.
+    """
+    if name == "cobyla":
+        return COBYLA(maxiter=maxiter, rhobeg=rhobeg)
+    if name == "spsa":
+        # Its own calibration takes 50 evaluations. A slope is at most about the sum of the |coefficients|: 0.1 radians.
+        unit = 1.0 if problem.ansatz else natural_unit(PauliTerms.of(problem.operator).coefficients, 1)[-1]
+        return SPSA(maxiter=maxiter, learning_rate=0.1 / (scale_of(problem.operator) * unit), perturbation=0.1)
+    if name == "l_bfgs_b":
+        return L_BFGS_B(maxiter=maxiter, eps=0.1)  # finite differences under shot noise need a wide step
+    if name == "nelder_mead":
+        return NELDER_MEAD(maxiter=maxiter)
+    raise ValueError(f"The optimizer must be one of {', '.join(OPTIMIZERS)}, but {name!r} came.")
+
+
+@final
+class Meter:
+    """Energies of one workload from sampled counts, every basis with the same number of shots.
+
+    Args:
+        workload: whose circuit and Hamiltonian are measured.
+        spender: runs the jobs.
+        templates: of the circuits as the backend runs them.
+        target: the backend's.
+    """
+
+    def __init__(self, workload: Workload, spender: BaseSamplerV2, templates: Templates, target: Target) -> None:
+        self._task = Task.of(workload.problem, reps=workload.reps)
+        self._source: Sampling | SampledEstimator
+        self.engine: Engine
+        """Answers an initializer's queries."""
+        if is_diagonal(workload.problem.operator):
+            sampling = Sampling(LayoutSafeSampler(spender, templates), shots=workload.schedule(0))
+            self.engine = self._source = sampling
+        elif {"rz", "sx"} <= set(target.operation_names):  # bases are rotated into by gates that the backend has
+            self._source = SampledEstimator(spender, workload.schedule(0))
+            self.engine = ParameterShift(LayoutSafeEstimator(self._source, templates))
+        else:  # the circuit is transpiled again in every basis
+            self._source = SampledEstimator(LayoutSafeSampler(spender, templates), workload.schedule(0))
+            self.engine = ParameterShift(self._source)
+
+    def measure(self, points: NDArray[np.float64], shots: int) -> NDArray[np.float64]:
+        """Return the (k,) energies at (k, P) points, from one job."""
+        self._source.shots = shots
+        values = self.engine.expectation([self._task] * len(points), torch.as_tensor(points))
+        return np.asarray(values.numpy(), dtype=float)
+
+
+def carry_out(
+    workload: Workload,
+    propose: Callable[[Engine], Proposal],
+    meter: Meter,
+    spender: LedgeredSampler,
+    *,
+    progress: Callable[[int, float], None] | None = None,
+) -> Run:
+    """Carry a run out, or on: jobs that the ledger has are answered from there, so a resumed run goes the same way.
+
+    Args:
+        workload: what to do. Its optimiser must do the same whenever it sees the same values.
+        propose: gives the start; its queries go to the engine it is given.
+        meter: measures the workload's energies by means of ``spender``.
+        spender: holds the budget.
+        progress: called with (evaluations, measured energy).
+
+    Raises:
+        BudgetError: if jobs without an answer have used up what the proposal needed.
+    """
+    clock = time.perf_counter()
+    unit = workload.unit
+    ledger, run = spender.ledger, spender.run_id
+    final = Reserve(shots=workload.final_shots * workload.bases, jobs=1)
+    final = Reserve(final.shots, final.jobs, spender.seconds(1, final.shots))
+
+    first = workload.schedule(0) * workload.bases
+    spender.enter("proposal", Reserve(final.shots + first, 2, final.qpu_seconds + spender.seconds(1, first)))
+    try:
+        proposal = propose(meter.engine)
+    except BudgetSpent as spent:
+        raise BudgetError(
+            f"The starting point needs more than {spent} leaves after jobs that were charged without an answer. "
+            f"Begin another run with a larger budget; the jobs of run {run} are kept."
+        ) from spent
+    spender.enter("optimisation", final)
+    points: list[NDArray[np.float64]] = []
+    energies: list[float] = []
+    shots: list[int] = []
+
+    def energy(x: Any) -> Any:
+        asked = np.asarray(x, dtype=float)
+        rows = asked.reshape(-1, unit.size) * unit
+        found = meter.measure(rows, workload.schedule(len(points)))
+        for row, value in zip(rows, found.tolist(), strict=True):
+            points.append(row)
+            energies.append(value)
+            shots.append(spender.shots)
+            if progress is not None:
+                progress(len(points), value)
+        scaled = found * unit[-1]  # of QAOA: energies at unit weights too
+        return float(scaled[0]) if asked.ndim == 1 and len(rows) == 1 else scaled.tolist()
+
+    stopped = None
+    try:
+        answer = _minimizer(workload.optimizer)(energy, proposal.point / unit, jac=None, bounds=None)
+        point = np.asarray(answer.x, dtype=float) * unit
+    except BudgetSpent as spent:
+        stopped = str(spent)
+        if not points:  # the optimiser's first job was already too large: measure at least the start
+            energy(proposal.point / unit)
+        point = points[int(np.argmin(energies))]
+    spender.enter("final", Reserve())
+    last = None
+    try:
+        last = float(meter.measure(point[None], workload.final_shots)[0])
+    except BudgetSpent as spent:
+        stopped = str(spent)
+    spender.reconcile()
+    return Run(
+        id=run,
+        proposal=proposal,
+        points=np.array(points).reshape(-1, unit.size),
+        energies=np.array(energies),
+        shots=np.array(shots, dtype=np.int64),
+        point=point,
+        energy=last,
+        bitstring=best_bitstring(ledger, run, workload.problem.operator),
+        stopped=stopped,
+        spent=ledger.spent(run),
+        shots_by_stage=ledger.by_stage(run),
+        seconds=time.perf_counter() - clock,
+    )
+
+
+def best_bitstring(ledger: Ledger, run: str, operator: SparsePauliOp) -> str | None:
+    """Return the bitstring of least energy among all outcomes of a run, or None if it has none of a diagonal operator.
+
+    Of several the last in lexical order, as it does not matter which job came first.
+    """
+    if not is_diagonal(operator):
+        return None
+    best: tuple[float, str] | None = None
+    for job in ledger.jobs(run, states=("done",)):
+        for bits in ledger.answer(job).bits:
+            seen = np.unique(bits.to_bool_array(order="little").reshape(-1, bits.num_bits), axis=0)
+            signs = 1.0 - 2.0 * ((seen.astype(np.int64) @ operator.paulis.z.T.astype(np.int64)) & 1)
+            values = signs @ operator.coeffs.real
+            for row in np.flatnonzero(values <= values.min() + 1e-12 * np.abs(values).max()):
+                text = "".join("01"[bit] for bit in seen[row][::-1].astype(int))
+                if best is None or (values.min(), text) < best:
+                    best = (float(values.min()), text)
+    return None if best is None else best[1]
+
+
+def _minimizer(optimizer: Optimizer | Minimizer) -> Minimizer:
+    if not isinstance(optimizer, Optimizer):
+        return optimizer
+    own = copy.copy(optimizer)
+    own.set_max_evals_grouped(1000)  # points that do not depend on each other share a job, and its time in the queue
+    minimize: Minimizer = own.minimize
+    return minimize

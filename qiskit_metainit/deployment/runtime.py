@@ -1,0 +1,383 @@
+"""The Channel to IBM Quantum: the only module that runs jobs with the qiskit-ibm-runtime client.
+
+Every submission is one request. The client repeats those that end with a status of 5xx, and if the first one had been
+carried out, two jobs are paid for; so its own repeats are off while a job is sent, and what became of the request is
+seen here rather than guessed from the client's exceptions.
+"""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+import json
+import math
+import threading
+import time
+import warnings
+from collections.abc import Callable, Sequence
+from typing import Any, Literal, TypeAlias, TypeVar, final
+
+from qiskit.primitives import BitArray
+from qiskit.providers import BackendV2
+
+from qiskit_metainit.deployment.channel import (
+    Answer,
+    Busy,
+    ChannelError,
+    JobFailed,
+    Refused,
+    Request,
+    Unclear,
+    Unreachable,
+)
+from qiskit_metainit.deployment.client import Post, from_service, named, never_connected, one_post, status_of, text
+
+Mode: TypeAlias = Literal["job", "batch", "session"]
+_T = TypeVar("_T")
+
+TAG = "qiskit-metainit"
+"""On every job, beside its own tag."""
+_FIND = 100
+"""Jobs of one tag looked up at most: far more than can exist, as each is sent once an attempt."""
+_USAGE_TRIES = 4
+"""Times a finished job's usage is asked for; it can be pending for a moment."""
+
+
+@final
+class RuntimeChannel:
+    """Jobs of one backend of IBM Quantum, in job, batch or session mode.
+
+    Attributes:
+        durable: True. Jobs outlive this process and are found by their tags.
+        free: False. Shots are paid for.
+        patience: seconds of an outage that ``find``, ``collect`` and ``cancel`` wait through.
+
+    Args:
+        backend: one of ``QiskitRuntimeService().backend(...)``.
+        mode: "job": every job queues by itself. "batch": in one batch. "session": in one dedicated session, which the
+            Open plan does not have and which is charged by the wall clock.
+        options: the client's own ``SamplerOptions`` (twirling, dynamical decoupling, tags) or a dict of them, such as
+            ``record`` gives; shots come from the requests. With ``environment.private`` outcomes can be read once.
+        session_id: of a batch or session to go on with; where it has ended, a new one opens.
+        patience: see above.
+
+    Raises:
+        ValueError: if the backend is not one of the service, or the mode is unknown.
+    """
+
+    durable = True
+    free = False
+
+    def __init__(
+        self,
+        backend: BackendV2,
+        *,
+        mode: Mode = "job",
+        options: Any = None,
+        session_id: str | None = None,
+        patience: float = 600.0,
+    ) -> None:
+        from qiskit_ibm_runtime import IBMBackend
+
+        if not isinstance(backend, IBMBackend):
+            raise ValueError(
+                f"A backend of IBM Quantum is needed, but a {type(backend).__name__} came. "
+                "Take it from QiskitRuntimeService().backend(...), or use LocalChannel."
+            )
+        if mode not in ("job", "batch", "session"):
+            raise ValueError(f"A mode of 'job', 'batch' or 'session' is needed, but {mode!r} came.")
+        if session_id is not None and mode == "job":
+            raise ValueError("A session_id goes with mode='batch' or 'session', but mode='job' came.")
+        self.patience = patience
+        self._backend: Any = backend
+        self._service: Any = backend.service
+        self._mode = mode
+        self._session: Any = None
+        self._session_id = session_id
+        self._options = _sampler(backend, options).options
+        self._sending = threading.Lock()
+
+    @property
+    def session_id(self) -> str | None:
+        """Id of the batch or session, None before the first job and in job mode."""
+        return self._session_id
+
+    def record(self) -> dict[str, Any]:
+        """Return what a run's record says of this channel, as JSON; nothing of the account is in it."""
+        from qiskit_ibm_runtime import __version__
+
+        if hasattr(self._options, "model_dump"):
+            options = self._options.model_dump(mode="json", exclude={"simulator"})
+        else:
+            options = json.loads(json.dumps(dataclasses.asdict(self._options), default=lambda _: None))
+        found = {"backend": self._backend.name, "mode": self._mode, "session_id": self._session_id}
+        return found | {"options": options, "client": f"qiskit-ibm-runtime {__version__}"}
+
+    def cost(self, request: Request) -> int:
+        """Return how many shots a request really takes.
+
+        Twirling takes as many in each of its randomizations, so it may round up: outcomes then have more shots than
+        the request. Without twirling it is ``request.total_shots``.
+        """
+        return request.evaluations * _shots(self._options.twirling, request.shots)
+
+    def submit(self, request: Request, tag: str) -> str:
+        """Send a job in one request and return its id.
+
+        Raises:
+            Refused: certainly not accepted, and never will be as it is.
+            Busy: certainly not accepted; later it may be.
+            Unclear: it may have been accepted or not; ``find`` tells.
+        """
+        with self._sending, one_post(self._backend) as post:
+            try:
+                sampler = _sampler(self._target(), self._options)
+                environment = sampler.options.environment
+                own = environment.job_tags if isinstance(environment.job_tags, list) else []
+                environment.job_tags = [*own, tag, TAG]
+                if request.max_seconds is not None:
+                    sampler.options.max_execution_time = request.max_seconds
+                return str(sampler.run(_pubs(request), shots=request.shots).job_id())
+            except Exception as error:
+                if post.job_id is not None:  # it was accepted, whatever failed afterwards
+                    return post.job_id
+                failure = error if isinstance(error, ChannelError) else self._why(error, post)
+                if failure is None:
+                    raise
+                raise failure from error
+
+    def find(self, tag: str) -> Sequence[str]:
+        """Return the ids of the jobs with a tag, the oldest first. The service may list a job some time after it came.
+
+        Raises:
+            Unreachable: if the service does not answer.
+        """
+        instance = getattr(self._backend, "_instance", None)
+        jobs = self._patiently(
+            lambda: self._service.jobs(limit=_FIND, job_tags=[tag], instance=instance, descending=False)
+        )
+        return [str(job.job_id()) for job in jobs]
+
+    def collect(self, job_id: str) -> Answer:
+        """Wait for a job, however long it queues, and return its outcomes.
+
+        ``Answer.seconds`` is None if the service did not tell.
+
+        Raises:
+            JobFailed: if it ended without any.
+            Unreachable: if the service does not answer; the job may be collected later.
+        """
+        from qiskit_ibm_runtime.exceptions import (
+            RuntimeInvalidStateError,
+            RuntimeJobFailureError,
+            RuntimeJobMaxTimeoutError,
+        )
+
+        job = self._patiently(lambda: self._service.job(job_id))
+        wait = 0.1
+        while not self._patiently(job.in_final_state):
+            time.sleep(wait)
+            wait = min(1.2 * wait, 5.0)
+        try:
+            result = self._patiently(job.result)
+        except (RuntimeJobFailureError, RuntimeJobMaxTimeoutError, RuntimeInvalidStateError) as error:
+            seconds, started = _usage(job)
+            ran = True if started is None else started or bool(seconds)
+            raise JobFailed(
+                f"Job {job_id} gave no outcomes: {text(error)}",
+                seconds=seconds,
+                ran=ran,
+                cancelled=isinstance(error, RuntimeInvalidStateError),
+            ) from error
+        return Answer(bits=_bits(result), seconds=_usage(job)[0])
+
+    def cancel(self, job_id: str) -> bool:
+        """Cancel a job; return whether it ended without having run, so that nothing is charged.
+
+        Raises:
+            Unreachable: if the service does not answer.
+        """
+        from qiskit_ibm_runtime.exceptions import RuntimeInvalidStateError
+
+        job = self._patiently(lambda: self._service.job(job_id))
+        try:
+            self._patiently(job.cancel)
+        except RuntimeInvalidStateError:
+            pass  # it had ended
+        job = self._patiently(lambda: self._service.job(job_id))  # the old one says "cancelled" without asking
+        until = time.monotonic() + self.patience
+        while not self._patiently(job.in_final_state) and time.monotonic() < until:
+            time.sleep(0.1)
+        if not self._patiently(job.cancelled):
+            return False
+        seconds, started = _usage(job)
+        return started is False and not seconds
+
+    def close(self) -> None:
+        """Close the batch or session, if one is open: its jobs run to their end, and no more are taken."""
+        if self._session is not None:
+            self._patiently(self._session.close)
+            self._session = None
+
+    def _target(self) -> Any:
+        """Return what a sampler runs on: the backend, or a batch or session on it, opened where there is none."""
+        if self._mode == "job":
+            return self._backend
+        from qiskit_ibm_runtime import Batch, Session
+
+        kind = Batch if self._mode == "batch" else Session
+        if self._session is None and self._session_id is not None:
+            fractional = bool(getattr(self._backend.options, "use_fractional_gates", False))
+            old = kind.from_id(self._session_id, self._service, use_fractional_gates=fractional)
+            self._session = old if _accepts(old) else None
+        if self._session is None:
+            try:
+                self._session = kind(backend=self._backend)
+            except Exception as error:
+                if self._mode == "session" and status_of(error) in (400, 403):
+                    raise Refused(
+                        f"A plan with sessions is needed, but the service answered: {text(error)} "
+                        "Use mode='batch' or mode='job': the Open plan has no sessions."
+                    ) from error
+                raise
+            self._session_id = self._session.session_id
+        return self._session
+
+    def _why(self, error: Exception, post: Post) -> ChannelError | None:
+        """Return what an exception of a submission means, None if it is nothing of the service's."""
+        status = post.status if post.watched else status_of(error)
+        reached = post.sent or not post.watched
+        if reached and not (post.watched and never_connected(post.error)):
+            if status == 429:
+                return Busy(f"The service takes no more jobs for now: {text(error)}")
+            if status is not None and 400 <= status < 500 and status != 408:
+                return self._refused(error, status)
+            if post.watched or status is not None or from_service(error):
+                return Unclear(f"Whether the job was accepted is not known: {text(error)}")
+        elif post.sent:
+            return Busy(f"The service could not be reached: {text(error)}")
+        # Nothing was sent. What the client says of a backend that it could not look up is not to be believed.
+        status = status_of(error)
+        if named(error, "QiskitBackendNotFoundError") and status is None:
+            try:
+                self._backend.status()
+            except Exception as other:
+                error, status = other, status_of(other)
+            else:
+                return Busy(f"The service did not list {self._backend.name}: {text(error)}")
+        if status is not None and 400 <= status < 500 and status not in (408, 429):
+            return self._refused(error, status)
+        if status is not None or from_service(error):
+            return Busy(f"The service could not be reached: {text(error)}")
+        if isinstance(error, ValueError) or named(error, "QiskitError"):
+            return Refused(f"The client did not take the job: {text(error)}")
+        return None
+
+    def _refused(self, error: Exception, status: int) -> ChannelError:
+        if self._session is not None and not self._open():
+            self._session = self._session_id = None
+            return Busy(f"The {self._mode} has ended; the next attempt opens a new one. {text(error)}")
+        advice = {
+            400: "Check the circuits, the options and the shots against the backend's limits.",
+            401: "Save a valid API key with QiskitRuntimeService.save_account(..., overwrite=True).",
+            403: "Use an instance that may run on this backend.",
+            404: "Check that the backend and the instance still exist.",
+        }.get(status, "Check the job against the service's limits.")
+        return Refused(f"A job that the service takes is needed, but it answered {status}: {text(error)} {advice}")
+
+    def _open(self) -> bool:
+        try:
+            return _accepts(self._session)
+        except Exception:
+            return True  # not known, so what was refused is taken to be the job
+
+    def _patiently(self, call: Callable[[], _T]) -> _T:
+        """Return the answer of a call that may be repeated, waiting through outages."""
+        since, wait = time.monotonic(), 0.2
+        while True:
+            try:
+                return call()
+            except Exception as error:
+                status = status_of(error)
+                if not (from_service(error) or status is not None):
+                    raise
+                lasting = status is not None and 400 <= status < 500 and status not in (408, 429)
+                if lasting or named(error, "RuntimeJobNotFound") or time.monotonic() - since >= self.patience:
+                    raise Unreachable(
+                        f"An answer of the service is needed, but this came: {text(error)} "
+                        "Nothing is lost: resume later, with the account and instance that the jobs were sent with."
+                    ) from error
+            time.sleep(min(wait, max(0.0, since + self.patience - time.monotonic())))
+            wait = min(2 * wait, 30.0)
+
+
+def _sampler(mode: Any, options: Any) -> Any:
+    """Return the client's sampler: the one that prepares circuits here where it is there, else the older one."""
+    options = copy.deepcopy(options)
+    try:
+        from qiskit_ibm_runtime.executor_sampler import Sampler
+    except ImportError:
+        from qiskit_ibm_runtime import SamplerV2
+
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", DeprecationWarning)  # there is no other one
+            return SamplerV2(mode=mode, options=options)
+    return Sampler(mode=mode, options=options)
+
+
+def _pubs(request: Request) -> list[Any]:
+    """Return the client's PUBs; their circuits' metadata says which of the request's they belong to."""
+    pubs: list[Any] = []
+    for index, (circuit, points) in enumerate(request.pubs):
+        marked = circuit.copy()
+        marked.metadata = {"pub": index}
+        # Without parameters the client has nothing to broadcast over, and would run one evaluation.
+        pubs.extend([(marked, points)] if points.shape[1] else [(marked,)] * len(points))
+    return pubs
+
+
+def _bits(result: Any) -> tuple[BitArray, ...]:
+    parts: dict[int, list[BitArray]] = {}
+    for index, found in enumerate(result):
+        bits = next(iter(found.data.values()))
+        pub = (found.metadata.get("circuit_metadata") or {}).get("pub", index)
+        parts.setdefault(pub, []).append(bits.reshape(-1))
+    return tuple(BitArray.concatenate(parts[pub]) for pub in sorted(parts))
+
+
+def _shots(twirling: Any, shots: int) -> int:
+    """Return how many shots an evaluation takes, by the rule in the client's documentation of TwirlingOptions."""
+    if twirling.enable_gates is not True and twirling.enable_measure is not True:
+        return shots
+    count, each = (
+        found if isinstance(found, int) else None
+        for found in (twirling.num_randomizations, twirling.shots_per_randomization)
+    )
+    if each is None:
+        each = max(64, math.ceil(shots / 32)) if count is None else math.ceil(shots / count)
+    if count is None:
+        count = math.ceil(shots / each)
+    return count * each
+
+
+def _usage(job: Any) -> tuple[float | None, bool | None]:
+    """Return the QPU seconds charged for a job that has ended, and whether it started; None where it is not told."""
+    seconds, started = None, None
+    for attempt in range(_USAGE_TRIES):
+        time.sleep(0.3 * attempt)
+        try:
+            metrics = job.metrics()
+        except Exception:  # the outcomes are worth more than what they cost
+            continue
+        usage = metrics.get("usage") or {}
+        known = (usage.get(name) for name in ("qpu_charge_time_seconds", "quantum_seconds", "seconds"))
+        seconds = next((float(found) for found in known if found is not None), None)
+        started = (metrics.get("timestamps") or {}).get("running") is not None
+        if usage.get("status") != "pending":
+            break
+    return seconds, started
+
+
+def _accepts(session: Any) -> bool:
+    details = session.details() or {}
+    return details.get("state") != "closed" and details.get("accepting_jobs") is not False

@@ -1,0 +1,364 @@
+"""A sampler that spends a budget through a channel: jobs are in the ledger before they are sent, none is paid twice."""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
+from typing import final
+
+from qiskit import QuantumCircuit
+from qiskit.primitives import (
+    BasePrimitiveJob,
+    BaseSamplerV2,
+    DataBin,
+    PrimitiveResult,
+    SamplerPubLike,
+    SamplerPubResult,
+)
+from qiskit.primitives.containers.sampler_pub import SamplerPub
+from qiskit.providers import JobStatus
+
+from qiskit_metainit.budget import ShotBudget
+from qiskit_metainit.deployment.channel import Answer, Busy, Channel, JobFailed, Refused, Request, Unclear, Unreachable
+from qiskit_metainit.deployment.ledger import Ledger, LedgerError
+from qiskit_metainit.deployment.records import Job, pack_points
+
+_ATTEMPTS = 4  # of a job that fails on the service
+_LEAST = 4  # a job is shrunk to a fourth of its shots at most: with fewer its noise would mislead more than it tells
+
+
+class BudgetSpent(Exception):  # noqa: N818 it ends a run as planned
+    """The budget does not pay for the next job; the message names the limit."""
+
+
+class RunInterruptedError(RuntimeError):
+    """A run that cannot go on now. Everything it was given is stored; the message says how to resume it."""
+
+
+@dataclass(frozen=True)
+class Reserve:
+    """What a stage leaves for those after it."""
+
+    shots: int = 0
+    """Shots."""
+    jobs: int = 0
+    """Jobs."""
+    qpu_seconds: float = 0.0
+    """By estimate."""
+
+
+@final
+class LedgeredSampler(BaseSamplerV2):
+    """Runs each job of a run exactly once, from the channel or, if it has answered before, from the ledger.
+
+    A job is written down with its tag before it is sent; what it may cost is reserved in the same transaction. After a
+    crash or a lost answer the service is asked for the tag: the oldest job found is adopted, others are cancelled and
+    booked if they ran. Where none is found the reservation stays until the budget is needed or the run ends, and the
+    service has been asked again.
+
+    Args:
+        channel: runs the jobs.
+        ledger: keeps them.
+        run: id of the run.
+        budget: hard.
+        seed: of a simulator's shot noise; each job has its own from it.
+        seconds: QPU seconds that (jobs, shots) may take; needed if the budget limits them.
+        patience: seconds an outage may last before ``RunInterruptedError``.
+        grace: seconds a service's list of jobs may lag behind its submissions.
+
+    Attributes:
+        sequence: jobs asked for so far, which is the next one's place in the run.
+        shots: of the jobs that have answered so far.
+    """
+
+    def __init__(
+        self,
+        channel: Channel,
+        ledger: Ledger,
+        run: str,
+        budget: ShotBudget,
+        *,
+        seed: int,
+        seconds: Callable[[int, int], float] = lambda jobs, shots: 0.0,
+        patience: float = 600.0,
+        grace: float = 20.0,
+    ) -> None:
+        self.channel = channel
+        self.ledger = ledger
+        self.run_id = run
+        self.budget = budget
+        self._seed = seed
+        self.seconds = seconds
+        self._patience = patience
+        self._grace = grace
+        self._stage, self._reserved = "proposal", Reserve()
+        self.sequence = self.shots = 0
+        self._stops: set[int] = set()
+        self._digests: dict[int, tuple[QuantumCircuit, bytes]] = {}
+
+    def run(self, pubs: Iterable[SamplerPubLike], *, shots: int | None = None) -> BasePrimitiveJob:
+        """Run a job and wait for it.
+
+        Args:
+            pubs: measured circuits with one register each, as the backend runs them.
+            shots: of every circuit evaluation.
+
+        Raises:
+            BudgetSpent: if the budget does not pay for it, nor for a fourth of its shots.
+            RunInterruptedError: if the service is out of reach beyond the patience, or fails the job repeatedly.
+            ChannelError: if the service refuses the job.
+            LedgerError: if the run is a replay and asks for something else than the first time.
+        """
+        coerced = [SamplerPub.coerce(pub, shots) for pub in pubs]
+        counts = {pub.shots for pub in coerced}
+        if len(counts) != 1 or None in counts:
+            raise ValueError(f"One number of shots for the whole job is needed, but {counts} came. Split the job.")
+        points = tuple(pub.parameter_values.as_array(pub.circuit.parameters) for pub in coerced)
+        flat = tuple(item.reshape(-1, item.shape[-1]) for item in points)
+        request = Request(
+            pubs=tuple((pub.circuit, rows) for pub, rows in zip(coerced, flat, strict=True)),
+            shots=int(counts.pop() or 0),
+            seed=int.from_bytes(_hash([self._seed, self.sequence])[:4]) >> 1,
+        )
+        answer = self._answer(request)
+        self.sequence += 1
+        self.shots += sum(bits.num_shots * bits.size for bits in answer.bits)
+        results = []
+        for pub, item, bits in zip(coerced, points, answer.bits, strict=True):
+            shape = item.shape[:-1]
+            results.append(SamplerPubResult(DataBin(**{pub.circuit.cregs[0].name: bits.reshape(shape)}, shape=shape)))
+        return _Done(PrimitiveResult(results))
+
+    def enter(self, stage: str, reserve: Reserve) -> None:
+        """Begin a stage ("proposal", "optimisation", "final"), under which jobs are booked, and what it must leave."""
+        self._stage, self._reserved = stage, reserve
+
+    def skip(self, jobs: int) -> None:
+        """Go on after jobs whose answers are not needed again."""
+        done = self.ledger.jobs(self.run_id, states=("done",))
+        self.shots += sum(job.spent for job in done if self.sequence <= job.sequence < jobs)
+        self.sequence = jobs
+
+    def reconcile(self) -> None:
+        """Ask the service again for jobs whose submission was never confirmed; book what ran, release the rest.
+
+        Raises:
+            RunInterruptedError: if the service is out of reach.
+        """
+        for job in self.ledger.jobs(self.run_id, states=("doubtful",)):
+            while (found := self._find(job)) == [] and time.time() < job.sent + self._grace:
+                time.sleep(min(0.5, self._grace / 10))
+            if found:
+                self._dispose(job, found, "found after the job had been sent anew")
+            self.ledger.settle(job, "released", spent=0, seconds=0.0)
+
+    def _answer(self, request: Request) -> Answer:
+        digest = self._digest(request)
+        stops = self.ledger.record(self.run_id).notes.get("stops", {})
+        if (reason := stops.get(str(self.sequence))) is not None and self.sequence not in self._stops:
+            self._stops.add(self.sequence)  # where the budget ended it the first time it ends it again
+            raise BudgetSpent(reason)
+        known = self.ledger.jobs(self.run_id, self.sequence)
+        if any(job.digest != digest for job in known):
+            raise LedgerError(
+                f"Job {self.sequence} of the run {self.run_id} must be what it was, but the replay asks for another. "
+                "Resume with the same versions, initializer and optimiser as at first; its results stay readable."
+            )
+        for job in known:
+            if job.state == "done":
+                return self.ledger.answer(job)
+        failures = sum(job.state == "lost" for job in known)
+        sent = next((job for job in known if job.state in ("posting", "submitted")), None)
+        waited, pause = 0.0, 0.5
+        while True:
+            try:
+                if sent is None:
+                    job = self._reserve(request, digest)
+                    job_id = self._submit(job, replace(request, shots=job.shots, max_seconds=int(job.seconds) or None))
+                else:
+                    job, sent = sent, None
+                    job_id = job.job_id or self._adopt(job)
+                return self._collect(job, job_id)
+            except Busy as error:
+                if waited + pause > self._patience:
+                    raise self._interrupted(error) from error
+                time.sleep(pause)
+                waited, pause = waited + pause, min(2 * pause, 30.0)
+            except _Anew:
+                pass
+            except JobFailed as error:
+                failures += 1
+                if error.cancelled or failures >= _ATTEMPTS:
+                    raise self._interrupted(error) from error
+
+    def _reserve(self, request: Request, digest: str) -> Job:
+        """Write the job down as it will be sent, with fewer shots if the budget ends."""
+        spent = self.ledger.spent(self.run_id)
+        limited = self.budget.shots is not None
+        room = (self.budget.shots or 0) - spent.shots - self._reserved.shots
+        if limited and self.channel.cost(request) > room:
+            if self._released():
+                return self._reserve(request, digest)
+            shots = max(room, 0) // request.evaluations
+            while shots and self.channel.cost(replace(request, shots=shots)) > room:
+                shots -= 1
+            if shots * _LEAST < request.shots:
+                raise self._spent(f"the budget of {self.budget.shots} shots")
+            request = replace(request, shots=shots)
+        if self.budget.jobs is not None and spent.jobs + 1 + self._reserved.jobs > self.budget.jobs:
+            if self._released():
+                return self._reserve(request, digest)
+            raise self._spent(f"the budget of {self.budget.jobs} jobs")
+        seconds = 0.0
+        if self.budget.qpu_seconds is not None and not self.channel.free:
+            left = self.budget.qpu_seconds - spent.qpu_seconds - self._reserved.qpu_seconds
+            if max(self.seconds(1, self.channel.cost(request)), 1.0) > left:
+                raise self._spent(f"the budget of {self.budget.qpu_seconds:g} QPU seconds")
+            seconds = float(int(left))  # the service ends the job there, so it is what it may cost
+        job = self.ledger.reserve(
+            self.run_id,
+            self.sequence,
+            digest=digest,
+            stage=self._stage,
+            evaluations=request.evaluations,
+            shots=request.shots,
+            cost=self.channel.cost(request),
+            seconds=seconds,
+            asked=pack_points([points for _, points in request.pubs]),
+            budget=self.budget,
+        )
+        if job is None:  # something else has written into the run meanwhile
+            raise self._spent("its budget")
+        return job
+
+    def _submit(self, job: Job, request: Request) -> str:
+        try:
+            job_id = self.channel.submit(request, job.tag)
+        except (Busy, Refused) as error:
+            self.ledger.settle(job, "released", spent=0, seconds=0.0, note=str(error))
+            raise
+        except Unclear:
+            return self._adopt(job)
+        self.ledger.settle(job, "submitted", job_id=job_id)
+        return job_id
+
+    def _collect(self, job: Job, job_id: str) -> Answer:
+        try:
+            answer = self.channel.collect(job_id)
+        except Unreachable as error:
+            raise self._interrupted(error) from error
+        except JobFailed as error:
+            if error.ran:  # the shots reserved are booked
+                self.ledger.settle(job, "lost", seconds=error.seconds, note=str(error))
+            else:
+                self.ledger.settle(job, "released", spent=0, seconds=error.seconds or 0.0, note=str(error))
+            raise
+        self.ledger.store(job, answer, spent=sum(bits.num_shots * bits.size for bits in answer.bits))
+        if self.channel.durable:
+            self._dispose(job, [other for other in self._find(job) if other != job_id], "the service has it twice")
+        return answer
+
+    def _adopt(self, job: Job) -> str:
+        """Return the id of a job that may have been sent, or settle that it cannot be found and raise ``_Anew``."""
+        if not self.channel.durable:
+            if self.channel.free:
+                self.ledger.settle(job, "released", spent=0, seconds=0.0, note="ended with its process")
+            else:
+                self.ledger.settle(job, "lost", note="ended with its process; its shots are booked")
+            raise _Anew
+        end = max(time.time(), job.sent) + self._grace
+        while not (found := self._find(job)):
+            if time.time() >= end:
+                self.ledger.settle(job, "doubtful", note="its submission was not confirmed")
+                raise _Anew
+            time.sleep(min(0.5, self._grace / 10))
+        self.ledger.settle(job, "submitted", job_id=found[0])
+        self._dispose(job, found[1:], "the service has it twice")
+        return found[0]
+
+    def _dispose(self, job: Job, job_ids: list[str], note: str) -> None:
+        for job_id in job_ids:
+            if not self.channel.cancel(job_id):
+                self.ledger.duplicate(job, job_id, spent=job.spent, note=note)
+
+    def _find(self, job: Job) -> list[str]:
+        try:
+            return list(self.channel.find(job.tag))
+        except Unreachable as error:
+            raise self._interrupted(error) from error
+
+    def _released(self) -> bool:
+        """Return whether asking again has released anything."""
+        before = self.ledger.spent(self.run_id)
+        self.reconcile()
+        return self.ledger.spent(self.run_id) != before
+
+    def _spent(self, reason: str) -> BudgetSpent:
+        stops = dict(self.ledger.record(self.run_id).notes.get("stops", {}))
+        self.ledger.note(self.run_id, stops=stops | {str(self.sequence): reason})
+        self._stops.add(self.sequence)
+        return BudgetSpent(reason)
+
+    def _interrupted(self, error: Exception) -> RunInterruptedError:
+        return RunInterruptedError(
+            f"The run {self.run_id} cannot go on now: {error} All that was received is stored; go on with "
+            f"`metainit resume {self.run_id}` or Deployment.resume({self.run_id!r})."
+        )
+
+    def _digest(self, request: Request) -> str:
+        parts = []
+        for circuit, points in request.pubs:
+            if id(circuit) not in self._digests:
+                self._digests[id(circuit)] = circuit, circuit_digest(circuit)
+            parts += [self._digests[id(circuit)][1], points.tobytes()]
+        return _hash([self.run_id, self.sequence, request.shots, *parts]).hex()
+
+
+class _Anew(Exception):  # noqa: N818 the job is to be written down and sent again
+    pass
+
+
+def circuit_digest(circuit: QuantumCircuit) -> bytes:
+    """Return a digest of a circuit's operations, the same in every process."""
+    place = {bit: index for bits in (circuit.qubits, circuit.clbits) for index, bit in enumerate(bits)}
+    text = [
+        (item.name, [place[bit] for bit in (*item.qubits, *item.clbits)], list(map(str, item.params)))
+        for item in circuit.data
+    ]
+    return _hash([circuit.num_qubits, text])
+
+
+def _hash(parts: list[object]) -> bytes:
+    return hashlib.sha256(repr(parts).encode()).digest()
+
+
+@final
+class _Done(BasePrimitiveJob):
+    """A job that has ended."""
+
+    def __init__(self, result: PrimitiveResult) -> None:
+        super().__init__("")
+        self._result = result
+
+    def result(self) -> PrimitiveResult:
+        return self._result
+
+    def status(self) -> JobStatus:
+        return JobStatus.DONE
+
+    def done(self) -> bool:
+        return True
+
+    def running(self) -> bool:
+        return False
+
+    def cancelled(self) -> bool:
+        return False
+
+    def in_final_state(self) -> bool:
+        return True
+
+    def cancel(self) -> None:
+        """Do nothing: it has ended."""
