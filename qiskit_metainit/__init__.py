@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from qiskit_metainit.artifact import ArtifactError
+    from qiskit_metainit.budget import ShotBudget
+    from qiskit_metainit.deployment import Deployment
     from qiskit_metainit.initializer import MetaInitializer
     from qiskit_metainit.problem import Problem
     from qiskit_metainit.problems.distribution import Distribution
@@ -22,6 +24,7 @@ __all__ = [
     "ArtifactError",
     "CoverageError",
     "CoverageWarning",
+    "Deployment",
     "Distribution",
     "Heisenberg",
     "Hubbard",
@@ -32,12 +35,14 @@ __all__ = [
     "Problem",
     "Proposal",
     "Qubo",
+    "ShotBudget",
 ]
 
 _HOMES = {
     "ArtifactError": "artifact",
     "CoverageError": "proposal",
     "CoverageWarning": "proposal",
+    "Deployment": "deployment",
     "Distribution": "problems.distribution",
     "Heisenberg": "problems.heisenberg",
     "Hubbard": "problems.hubbard",
@@ -48,6 +53,7 @@ _HOMES = {
     "Problem": "problem",
     "Proposal": "proposal",
     "Qubo": "problems.qubo",
+    "ShotBudget": "budget",
 }
 
 

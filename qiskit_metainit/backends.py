@@ -16,6 +16,7 @@ from qiskit.result import Result
 from qiskit.result.models import ExperimentResult
 from qiskit.transpiler import Target, generate_preset_pass_manager
 from qiskit_aer import AerSimulator
+from qiskit_aer.backends.aerbackend import AerBackend
 
 Rng: TypeAlias = np.random.Generator | int | None
 # On shared cores Aer's threads mostly wait for each other: 0.3 s a circuit of 15 qubits instead of 0.02.
@@ -73,6 +74,21 @@ def fake_backend(name: str) -> BackendV2:
         close = difflib.get_close_matches(name, known, n=5) or sorted(known)
         raise ValueError(f"The name of a fake backend is needed, but {name!r} came. Try one of {', '.join(close)}.")
     return known[name]()
+
+
+def is_fake(backend: BackendV2) -> bool:
+    """Return whether a backend is a fake device of qiskit-ibm-runtime."""
+    # By the module's name, as importing the fake devices takes 2 s.
+    return any(kind.__module__.startswith("qiskit_ibm_runtime.fake_provider") for kind in type(backend).__mro__)
+
+
+def is_simulator(backend: BackendV2) -> bool:
+    """Return whether shots on a backend cost nothing and can be seeded: Aer, a fake device, or ours on top of them."""
+    if isinstance(backend, _ActiveSimulator):
+        return True
+    if isinstance(backend, _RestrictedBackend):
+        return is_simulator(backend.backend)
+    return is_fake(backend) or isinstance(backend, AerBackend)
 
 
 def active_simulator(backend: BackendV2) -> BackendV2:

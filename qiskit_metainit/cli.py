@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import json
 import sys
-from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.markup import escape
 
-from qiskit_metainit import cli_evaluate
+from qiskit_metainit import cli_deployment, cli_evaluate
 from qiskit_metainit.terminal import console, messages, numbers, progress_bar, say, settings, show, spans, words
 
 # Qiskit and torch take over a second to import: each command imports what it runs, so `--help` is immediate.
@@ -27,20 +25,18 @@ app = typer.Typer(
 )
 
 
-class Optimizer(StrEnum):
-    """Classical optimisers of qiskit-algorithms."""
-
-    COBYLA = "cobyla"
-    SPSA = "spsa"
-    L_BFGS_B = "l_bfgs_b"
-    NELDER_MEAD = "nelder_mead"
-
-
 def main() -> None:
     """Run the command line; a user's mistake ends with its message, not with a traceback."""
     try:
         app()
     except (ValueError, TypeError, ArithmeticError, MemoryError, OSError) as error:
+        messages.print(f"[bold red]error:[/] {escape(str(error))}", highlight=False, soft_wrap=True)
+        sys.exit(2)
+    except RuntimeError as error:
+        from qiskit_metainit.deployment import ChannelError, RunInterruptedError
+
+        if not isinstance(error, ChannelError | RunInterruptedError):
+            raise
         messages.print(f"[bold red]error:[/] {escape(str(error))}", highlight=False, soft_wrap=True)
         sys.exit(2)
     except KeyboardInterrupt:
@@ -72,57 +68,10 @@ def demo(
     )
 
 
-@app.command()
-def solve(
-    graph: Annotated[Path, typer.Argument(help="An edge list (.txt .edgelist .csv), JSON node-link or GML file.")],
-    reps: Annotated[int, typer.Option(help="QAOA layers p.", min=1)] = 2,
-    initializer: Annotated[str, typer.Option(help="A shipped initializer or an artifact's folder.")] = "qaoa",
-    shots: Annotated[
-        int | None, typer.Option(help="The whole run's budget, final sampling included; by default no limit.", min=1)
-    ] = None,
-    shots_per_eval: Annotated[int, typer.Option(help="Shots of every circuit evaluation.", min=1)] = 1024,
-    evaluations: Annotated[int, typer.Option(help="The optimizer's most iterations.", min=1)] = 60,
-    noise: Annotated[str | None, typer.Option(help="Simulate the noise of a fake backend, such as fake_fez.")] = None,
-    optimizer: Annotated[Optimizer, typer.Option(help="Of qiskit-algorithms.")] = Optimizer.COBYLA,
-    seed: Annotated[int, typer.Option(help="Of the shot noise.")] = 0,
-    compare: Annotated[bool, typer.Option(help="Compare with random starts afterwards, by exact simulation.")] = True,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object instead.")] = False,
-) -> None:
-    """Solve MaxCut on your own graph with QAOA on Aer, from a learned start."""
-    from qiskit_algorithms.utils import algorithm_globals
-
-    from qiskit_metainit import solve
-
-    algorithm_globals.random_seed = seed  # SPSA draws its directions from there, and from nowhere else
-    with progress_bar() as update:
-        solution = solve.solve(
-            graph,
-            reps=reps,
-            initializer=initializer,
-            optimizer=optimizer.value,
-            shots=shots,
-            shots_per_evaluation=shots_per_eval,
-            evaluations=evaluations,
-            noise=noise,
-            seed=seed,
-            compare=compare,
-            progress=update,
-        )
-    if as_json:
-        typer.echo(json.dumps(solution.as_json(), indent=1))
-        return
-    run, problem = solution.run, solution.problem
-    rows = [["", ""], ["best cut sampled", f"{solution.value:g}"]]
-    rows += [[f"side {bit}", ", ".join(map(str, side))] for bit, side in enumerate(problem.partition(run.bitstring))]
-    rows += [
-        ["first expected cut measured", f"{problem.value(float(run.energies[0])):.3f}"],
-        ["best expected cut measured", f"{problem.value(float(run.energies.min())):.3f}"],
-        ["evaluations", str(len(run.energies))],
-        ["shots spent", str(run.shots_spent)],
-    ]
-    show(rows, f"{graph.name}: {problem.num_qubits} nodes, p = {reps}", header=False)
-    for sentence in solution.verdict:
-        say(f"- {sentence}")
+app.command()(cli_deployment.solve)
+app.command()(cli_deployment.plan)
+app.command()(cli_deployment.runs)
+app.command()(cli_deployment.resume)
 
 
 @app.command("list")

@@ -5,14 +5,12 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 
 import networkx as nx
 import numpy as np
 
 from qiskit_metainit.backends import fake_backend, noisy_simulator
-from qiskit_metainit.deployment import shot_sampler
 from qiskit_metainit.initializer import named
 from qiskit_metainit.problem import Problem
 from qiskit_metainit.problems.maxcut import MaxCut
@@ -90,7 +88,7 @@ def run(name: str, folder: Path, *, seed: int, quick: bool, progress: Callable[[
             problem,
             REPS,
             meta,
-            partial(shot_sampler, backend),
+            backend,
             seed=seed,
             random_starts=2 if quick else starts,
             evaluations=20 if quick else 60,

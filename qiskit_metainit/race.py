@@ -8,8 +8,11 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from qiskit.primitives import BaseSamplerV2
+from qiskit.providers import BackendV2
+from qiskit_aer import AerSimulator
 
+from qiskit_metainit.backends import ONE_THREAD
+from qiskit_metainit.deployment import Deployment, Run, make_optimizer
 from qiskit_metainit.descent import descend_all
 from qiskit_metainit.engines.statevector import Statevector
 from qiskit_metainit.initializer import MetaInitializer
@@ -18,7 +21,6 @@ from qiskit_metainit.models.random_point import RandomPoint
 from qiskit_metainit.models.sk_infinity import SkInfinity
 from qiskit_metainit.models.tqa import Tqa
 from qiskit_metainit.problem import Problem
-from qiskit_metainit.qaoa_run import Run, make_optimizer, run_qaoa
 from qiskit_metainit.rating import answers, energies, random_points, ratio, spectrum
 from qiskit_metainit.task import Task
 
@@ -95,7 +97,7 @@ def race(
     problem: Problem,
     reps: int,
     meta: MetaInitializer,
-    sampler: Callable[[np.random.Generator], BaseSamplerV2],
+    backend: BackendV2 | None,
     *,
     seed: int,
     random_starts: int,
@@ -111,7 +113,7 @@ def race(
         problem: diagonal, small enough for exact simulation.
         reps: layers p.
         meta: the initializer.
-        sampler: makes a sampler from a Generator, so that every run has its own shot noise.
+        backend: a simulator; None for a noiseless one. Every run has shot noise of its own.
         seed: of the random starts and the shot noise.
         random_starts: how many.
         evaluations: most evaluations of a run.
@@ -129,20 +131,16 @@ def race(
     total, done = evaluations * len(contestants), 0
     runs: list[tuple[str, Run]] = []
     for name, contestant in contestants:
-        runs.append(
-            (
-                name,
-                run_qaoa(
-                    contestant,
-                    problem,
-                    reps,
-                    sampler(rng.spawn(1)[0]),
-                    make_optimizer("cobyla", maxiter=evaluations, rhobeg=rhobeg, problem=problem),
-                    shots_per_evaluation=shots_per_evaluation,
-                    progress=lambda count, _, before=done: progress(stage, before + count, total),  # type: ignore[misc]
-                ),
-            )
+        deployment = Deployment(backend or AerSimulator(**ONE_THREAD), seed=int(rng.integers(2**31)))
+        run = deployment.run(
+            problem,
+            reps=reps,
+            initializer=contestant,
+            optimizer=make_optimizer("cobyla", maxiter=evaluations, rhobeg=rhobeg, problem=problem),
+            shots_per_evaluation=shots_per_evaluation,
+            progress=lambda count, _, before=done: progress(stage, before + count, total),  # type: ignore[misc]
         )
+        runs.append((name, run))
         done += evaluations
         progress(stage, done, total)
     judging = f"{stage}, exact energies"

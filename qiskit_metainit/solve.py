@@ -10,11 +10,14 @@ from typing import Any
 
 import numpy as np
 from qiskit.providers import BackendV2
+from qiskit_aer import AerSimulator
+from qiskit_algorithms.optimizers import Optimizer
 
 from qiskit_metainit.arrival import evaluations_until
-from qiskit_metainit.backends import fake_backend, noisy_simulator
+from qiskit_metainit.backends import is_simulator
+from qiskit_metainit.budget import ShotBudget
 from qiskit_metainit.comparison import Protocol
-from qiskit_metainit.deployment import shot_sampler
+from qiskit_metainit.deployment import Channel, Deployment, Run, ShotSchedule, make_optimizer
 from qiskit_metainit.engine_record import noise_of
 from qiskit_metainit.engines.statevector import available_memory
 from qiskit_metainit.initializer import MetaInitializer, named
@@ -22,7 +25,6 @@ from qiskit_metainit.problem import Problem
 from qiskit_metainit.problems.maxcut import MaxCut
 from qiskit_metainit.proposal import CoverageWarning
 from qiskit_metainit.provenance import command, versions
-from qiskit_metainit.qaoa_run import Run, make_optimizer, run_qaoa
 from qiskit_metainit.race import Yardstick
 from qiskit_metainit.rating import random_points
 from qiskit_metainit.terminal import spans
@@ -63,9 +65,14 @@ class Solution:
             "bitstring": self.run.bitstring,
             "partition": [[str(node) for node in side] for side in self.problem.partition(self.run.bitstring)],
             "expected_value_first": self.problem.value(float(self.run.energies[0])),
+            "expected_value_final": None if self.run.energy is None else self.problem.value(self.run.energy),
             "expected_value_best": self.problem.value(float(self.run.energies.min())),
             "evaluations": len(self.run.energies),
-            "shots_spent": self.run.shots_spent,
+            "shots_spent": self.run.spent.shots,
+            "jobs": self.run.spent.jobs,
+            "qpu_seconds": self.run.spent.qpu_seconds,
+            "shots_by_stage": self.run.shots_by_stage,
+            "run": self.run.id,
             "stopped": self.run.stopped,
             "point": self.run.point.tolist(),
             "start": {
@@ -87,63 +94,89 @@ def solve(
     reps: int,
     initializer: str,
     optimizer: str,
-    shots: int | None,
-    shots_per_evaluation: int,
+    budget: ShotBudget,
+    shots_per_evaluation: ShotSchedule,
     evaluations: int,
-    noise: str | None,
+    backend: BackendV2,
+    ledger: Path | None,
     seed: int,
+    channel: Channel | None = None,
     compare: bool = True,
     progress: Callable[[str, int, int], None],
 ) -> Solution:
-    """Solve MaxCut on a graph file with QAOA on a simulator with shots.
+    """Solve MaxCut on a graph file with QAOA on a backend.
 
     Args:
         path: an edge list, JSON node-link or GML file.
         reps: layers p.
         initializer: a shipped name or a folder.
-        optimizer: one of ``qaoa_run.OPTIMIZERS``.
-        shots: the whole run's budget, or None.
+        optimizer: one of ``deployment.OPTIMIZERS``.
+        budget: the whole run's.
         shots_per_evaluation: of every circuit.
         evaluations: the optimiser's most iterations (evaluations for COBYLA).
-        noise: name of a fake backend whose noise is simulated, on its best qubits, or None.
-        seed: of the shot noise.
+        backend: what runs the circuits.
+        ledger: the file that keeps the run, or None.
+        seed: of the shot noise of simulators, and of the optimiser.
+        channel: how jobs reach the backend, or None for the usual way.
         compare: whether the verdict measures the saving against random starts, by exact simulation.
         progress: called with (stage, done, of).
 
     Raises:
-        ValueError: for a bad file, an unknown name or a budget too small.
+        ValueError: for a bad file, an unknown name, or a budget or a backend too small.
         MemoryError: if the graph is too large to simulate.
     """
     problem = MaxCut.from_file(path)
+    check_size(problem, backend)
+    deployment = Deployment(backend, budget, ledger=ledger, channel=channel, seed=seed)
+    first = shots_per_evaluation(0)
+    planned = evaluations if budget.shots is None else min(evaluations, budget.shots // first)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", CoverageWarning)  # the verdict says it
+        run = deployment.run(
+            problem,
+            reps=reps,
+            initializer=initializer,
+            optimizer=chosen_optimizer(optimizer, evaluations, problem),
+            shots_per_evaluation=shots_per_evaluation,
+            progress=lambda count, _: progress("evaluations", count, max(planned, count)),
+        )
+    progress("evaluations", len(run.energies), len(run.energies))
+    return solution(problem, run, backend, initializer, compare=compare, progress=progress)
+
+
+def chosen_optimizer(name: str, evaluations: int, problem: Problem) -> Optimizer:
+    """Return an optimiser for a start that is near an optimum."""
+    # COBYLA's default first step of 1 radian would leave it.
+    return make_optimizer(name, maxiter=evaluations, rhobeg=0.2, problem=problem)
+
+
+def check_size(problem: Problem, backend: BackendV2) -> None:
+    """Raise a MemoryError where a backend simulates and the state does not fit."""
     needed, available = 32 << problem.num_qubits, available_memory()  # the state and Aer's working copy
-    if needed > available:
+    if is_simulator(backend) and needed > available:
         raise MemoryError(
             f"Simulating QAOA on {problem.num_qubits} nodes needs {needed:,} bytes, but {available:,} are available. "
             "MetaInitializer.load('qaoa').initial_point(operator, reps=...) gives the start without simulating."
         )
-    planned = evaluations if shots is None else min(evaluations, shots // shots_per_evaluation)
-    meta = named(initializer)
-    backend: BackendV2 | None = noisy_simulator(fake_backend(noise), problem.num_qubits) if noise else None
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", CoverageWarning)  # the verdict says it
-        run = run_qaoa(
-            meta,
-            problem,
-            reps,
-            shot_sampler(backend, seed),
-            # A learned start is near an optimum: a first step of 0.2 radians refines it, the default of 1 leaves it.
-            make_optimizer(optimizer, maxiter=evaluations, rhobeg=0.2, problem=problem),
-            shots_per_evaluation=shots_per_evaluation,
-            shots=shots,
-            progress=lambda count, _: progress("evaluations", count, max(planned, count)),
-        )
-    progress("evaluations", len(run.energies), len(run.energies))
+
+
+def solution(
+    problem: Problem,
+    run: Run,
+    backend: BackendV2,
+    initializer: str,
+    *,
+    compare: bool,
+    progress: Callable[[str, int, int], None],
+) -> Solution:
+    """Return a run with the verdict on its start."""
     saving = _NOT_COMPARED
     if compare and problem.num_qubits <= COMPARED_QUBITS:
         progress("comparing with random starts", 0, 1)
-        saving = _saving(problem, reps, run)
+        saving = _saving(problem, len(run.point) // 2, run)
         progress("comparing with random starts", 1, 1)
-    verdict = _verdict(meta, problem, run, noise, saving)
+    noise = None if isinstance(backend, AerSimulator) else backend.name
+    verdict = _verdict(named(initializer), problem, run, noise, saving)
     return Solution(problem, run, verdict)
 
 

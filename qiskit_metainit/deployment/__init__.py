@@ -1,5 +1,35 @@
 """Runs on backends: what they cost, within a budget, and nothing that was paid for is lost."""
 
-from qiskit_metainit.deployment.layout import LayoutSafeSampler, layout_safe, shot_sampler
+from qiskit_metainit.deployment.channel import Channel, ChannelError
+from qiskit_metainit.deployment.deployment import LEDGER, Deployment
+from qiskit_metainit.deployment.layout import LayoutSafeEstimator, LayoutSafeSampler, layout_safe, shot_sampler
+from qiskit_metainit.deployment.ledger import Ledger, LedgerError
+from qiskit_metainit.deployment.local import LocalChannel
+from qiskit_metainit.deployment.naming import named_backend
+from qiskit_metainit.deployment.plan import Plan
+from qiskit_metainit.deployment.program import OPTIMIZERS, BudgetError, Run, ShotSchedule, make_optimizer
+from qiskit_metainit.deployment.runtime import RuntimeChannel
+from qiskit_metainit.deployment.spending import RunInterruptedError
 
-__all__ = ["LayoutSafeSampler", "layout_safe", "shot_sampler"]
+__all__ = [
+    "LEDGER",
+    "OPTIMIZERS",
+    "BudgetError",
+    "Channel",
+    "ChannelError",
+    "Deployment",
+    "LayoutSafeEstimator",
+    "LayoutSafeSampler",
+    "Ledger",
+    "LedgerError",
+    "LocalChannel",
+    "Plan",
+    "Run",
+    "RunInterruptedError",
+    "RuntimeChannel",
+    "ShotSchedule",
+    "layout_safe",
+    "make_optimizer",
+    "named_backend",
+    "shot_sampler",
+]

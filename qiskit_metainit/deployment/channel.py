@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -89,8 +89,16 @@ class Channel(Protocol):
         """Cancel a job; return whether it ended without having run, so that nothing is charged."""
         ...
 
+    def record(self) -> dict[str, Any]:
+        """Return what a run's record says of how its jobs were run, as JSON; no token and no account."""
+        ...
 
-class ChannelError(Exception):
+    def close(self) -> None:
+        """End what is charged while it is open; a later job opens it anew."""
+        ...
+
+
+class ChannelError(RuntimeError):
     """Why a channel has no answer; the message is for the user."""
 
 

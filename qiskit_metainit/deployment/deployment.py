@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
-from typing import final
+from typing import Any, final
 
 from qiskit import QuantumCircuit
 from qiskit.providers import BackendV2
@@ -17,10 +17,12 @@ from qiskit_algorithms.utils import algorithm_globals
 
 from qiskit_metainit.budget import ShotBudget
 from qiskit_metainit.deployment import stored
+from qiskit_metainit.deployment.account import account, availability
 from qiskit_metainit.deployment.channel import Channel
-from qiskit_metainit.deployment.isa import check_isa
+from qiskit_metainit.deployment.isa import IsaCheck
 from qiskit_metainit.deployment.ledger import Ledger, LedgerError
 from qiskit_metainit.deployment.local import LocalChannel
+from qiskit_metainit.deployment.plan import Plan, make_plan
 from qiskit_metainit.deployment.program import (
     BudgetError,
     Meter,
@@ -32,6 +34,7 @@ from qiskit_metainit.deployment.program import (
     make_optimizer,
 )
 from qiskit_metainit.deployment.records import RunRecord
+from qiskit_metainit.deployment.runtime import RuntimeChannel
 from qiskit_metainit.deployment.spending import LedgeredSampler, circuit_digest
 from qiskit_metainit.deployment.templates import Templates, transpile
 from qiskit_metainit.deployment.timing import Timing
@@ -88,9 +91,10 @@ class Deployment:
         self.backend = backend
         self.budget = budget or ShotBudget()
         self.ledger = Ledger(ledger)
-        self.channel = channel or LocalChannel(backend)
+        self.channel = channel or channel_for(backend)
         self._seed = seed
         self._patience = patience
+        self._check = IsaCheck.of(backend)
         self._made: dict[str, tuple[QuantumCircuit, tuple[int, ...]]] = {}
 
     def run(
@@ -138,6 +142,7 @@ class Deployment:
             "budget": asdict(self.budget),
             "initializer": initializer if isinstance(initializer, str) else None,
             "seed": self._seed,
+            "channel": self.channel.record(),
             "versions": versions(),
         }
         run = self.ledger.begin(self.backend.name, settings)
@@ -219,6 +224,46 @@ class Deployment:
             )
         return Workload(problem, reps, optimizer, schedule, final_shots)
 
+    def plan(
+        self,
+        problem: Problem | SparsePauliOp | SparseObservable,
+        *,
+        initializer: str | MetaInitializer = "qaoa",
+        **asked: Any,
+    ) -> Plan:
+        """Return what ``run`` with the same arguments needs; the circuit is transpiled, nothing is submitted.
+
+        A service is asked for the account's remaining time and the backend's state.
+
+        Raises:
+            ValueError: as ``run``, for a budget that is too small included.
+        """
+        meta = named(initializer) if isinstance(initializer, str) else initializer
+        workload = self.workload(problem, **asked)
+        self._check_budget(workload, meta)
+        told: list[str] = []
+        remaining = None
+        if isinstance(self.channel, RuntimeChannel):
+            known, state = account(self.backend), availability(self.backend)
+            remaining = known.remaining_seconds
+            if not state.active:
+                told.append(f"{self.backend.name} is {state.message} now: jobs would wait. {state.queue} are waiting.")
+            if self.channel.record()["mode"] == "session":
+                told.append(
+                    "The Open plan has no sessions: take mode='job' or mode='batch'."
+                    if known.plan == "open"
+                    else "A session is charged by the wall clock, from its first job on until it is closed."
+                )
+        return make_plan(
+            workload,
+            workload.queries(meta),
+            self.budget,
+            self.backend,
+            self.template(workload),
+            remaining_seconds=remaining,
+            warnings=tuple(told),
+        )
+
     def runs(self) -> list[RunRecord]:
         """Return the runs of the ledger, the oldest first."""
         return self.ledger.runs()
@@ -246,12 +291,13 @@ class Deployment:
         meta: MetaInitializer | None,
         progress: Callable[[int, float], None] | None,
     ) -> Run:
+        budget = self._affordable()
         with self.ledger.held(run), _seeded(self._seed):
             templates = Templates(partial(self._of_run, run))
             timing: list[Timing] = []
 
             def seconds(jobs: int, shots: int) -> float:
-                if self.budget.qpu_seconds is None or self.channel.free:
+                if budget.qpu_seconds is None or self.channel.free:
                     return 0.0
                 if not timing:
                     timing.append(Timing.of(self.backend, self.template(workload, templates)))
@@ -261,16 +307,43 @@ class Deployment:
                 self.channel,
                 self.ledger,
                 run,
-                self.budget,
+                budget,
                 seed=self._seed,
+                check=self._check,
                 seconds=seconds,
                 patience=self._patience,
             )
             meter = Meter(workload, spender, templates, self.backend.target)
             propose = partial(self._propose, run, workload, meta, spender)
-            result = carry_out(workload, propose, meter, spender, progress=progress)
+            try:
+                result = carry_out(workload, propose, meter, spender, progress=progress)
+            finally:
+                self.channel.close()
             self.ledger.finish(run, "stopped" if result.stopped else "finished", stored.run_as_json(result))
             return result
+
+    def _affordable(self) -> ShotBudget:
+        """Return the budget, its QPU seconds no more than the account has left.
+
+        Raises:
+            ValueError: if the backend is paused, the account has nothing left, or its plan no sessions.
+        """
+        if not isinstance(self.channel, RuntimeChannel):
+            return self.budget
+        state, known = availability(self.backend), account(self.backend)
+        if not state.active:
+            raise ValueError(
+                f"A backend that runs jobs is needed, but {self.backend.name} is {state.message}. Nothing was "
+                "submitted. Try again later, or take another one."
+            )
+        if self.channel.record()["mode"] == "session" and known.plan == "open":
+            raise ValueError("A plan with sessions is needed, but this is the Open plan. Take mode='batch' or 'job'.")
+        left = known.remaining_seconds
+        if left is None:
+            return self.budget
+        if left < 1:
+            raise ValueError("QPU time is needed, but the account has none left in this period. Nothing was submitted.")
+        return replace(self.budget, qpu_seconds=min(left, self.budget.qpu_seconds or left))
 
     def template(self, workload: Workload, templates: Templates | None = None) -> QuantumCircuit:
         """Return a workload's circuit as the backend runs it, measured, with its angles as parameters."""
@@ -308,7 +381,7 @@ class Deployment:
         digest = circuit_digest(circuit).hex()
         if digest not in self._made:
             ran, places = transpile(self.backend, None, 4, circuit)
-            check_isa(ran, self.backend.target)
+            self._check(ran)
             self._made[digest] = ran, places
         ran, places = self._made[digest]
         return _named_alike(ran, circuit), places
@@ -318,6 +391,13 @@ def _named_alike(ran: QuantumCircuit, circuit: QuantumCircuit) -> QuantumCircuit
     """Return a template with the parameters of another circuit of the same structure."""
     own = {parameter.name: parameter for parameter in circuit.parameters}
     return ran.assign_parameters({parameter: own[parameter.name] for parameter in ran.parameters})
+
+
+def channel_for(backend: BackendV2) -> Channel:
+    """Return how jobs reach a backend: one of IBM Quantum by its service, any other in this process."""
+    if any(kind.__module__.startswith("qiskit_ibm_runtime.ibm_backend") for kind in type(backend).__mro__):
+        return RuntimeChannel(backend)
+    return LocalChannel(backend)
 
 
 @contextmanager

@@ -100,6 +100,22 @@ class Workload:
         assert self.problem.ansatz is not None
         return np.ones(self.problem.ansatz.num_parameters)
 
+    @property
+    def most_evaluations(self) -> int | None:
+        """How many evaluations the optimiser makes at most, if its settings tell."""
+        optimizer, num_parameters = self.optimizer, self.unit.size
+        if not isinstance(optimizer, COBYLA | SPSA | NELDER_MEAD | L_BFGS_B):
+            return None
+        known = optimizer.settings
+        if isinstance(optimizer, COBYLA):
+            return int(known["maxiter"])
+        if isinstance(optimizer, SPSA):
+            calibration = 0 if known["learning_rate"] is not None and known["perturbation"] is not None else 50
+            return calibration + 2 * int(known["maxiter"]) * int(known["resamplings"]) + 1
+        if isinstance(optimizer, NELDER_MEAD):  # at most a whole new simplex an iteration
+            return min(int(known["maxfev"]), (int(known["maxiter"]) + 1) * (num_parameters + 2))
+        return (20 * int(known["maxiter"]) + 1) * (num_parameters + 1)  # scipy's line searches take 20 steps at most
+
     def queries(self, meta: MetaInitializer) -> int:
         """Return the costs that an initializer will ask for: none where a formula stands in for it."""
         if not meta.model.queries:
@@ -126,8 +142,8 @@ class Run:
     """(P,) the point that was sampled at the end: the optimiser's answer, or the best measured if it was stopped."""
     energy: float | None
     """Measured by the final sampling; None if there was nothing left for it."""
-    bitstring: str | None
-    """The best bitstring sampled anywhere in the run; None for a Hamiltonian that is not diagonal."""
+    bitstring: str
+    """The best bitstring sampled anywhere in the run; empty for a Hamiltonian that is not diagonal."""
     stopped: str | None
     """What ended the run before the optimiser did, or None."""
     spent: Spent
@@ -283,13 +299,13 @@ def carry_out(
     )
 
 
-def best_bitstring(ledger: Ledger, run: str, operator: SparsePauliOp) -> str | None:
-    """Return the bitstring of least energy among all outcomes of a run, or None if it has none of a diagonal operator.
+def best_bitstring(ledger: Ledger, run: str, operator: SparsePauliOp) -> str:
+    """Return the bitstring of least energy among all outcomes of a run, or "" if it has none of a diagonal operator.
 
     Of several the last in lexical order, as it does not matter which job came first.
     """
     if not is_diagonal(operator):
-        return None
+        return ""
     best: tuple[float, str] | None = None
     for job in ledger.jobs(run, states=("done",)):
         for bits in ledger.answer(job).bits:
@@ -300,13 +316,14 @@ def best_bitstring(ledger: Ledger, run: str, operator: SparsePauliOp) -> str | N
                 text = "".join("01"[bit] for bit in seen[row][::-1].astype(int))
                 if best is None or (values.min(), text) < best:
                     best = (float(values.min()), text)
-    return None if best is None else best[1]
+    return "" if best is None else best[1]
 
 
 def _minimizer(optimizer: Optimizer | Minimizer) -> Minimizer:
     if not isinstance(optimizer, Optimizer):
         return optimizer
     own = copy.copy(optimizer)
-    own.set_max_evals_grouped(1000)  # points that do not depend on each other share a job, and its time in the queue
+    if isinstance(own, SPSA) or not own.is_gradient_ignored:
+        own.set_max_evals_grouped(1000)  # points that do not depend on each other share a job, and its time in a queue
     minimize: Minimizer = own.minimize
     return minimize

@@ -7,11 +7,11 @@ seen here rather than guessed from the client's exceptions.
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import dataclasses
 import json
 import math
-import threading
 import time
 import warnings
 from collections.abc import Callable, Sequence
@@ -23,6 +23,7 @@ from qiskit.providers import BackendV2
 from qiskit_metainit.deployment.channel import (
     Answer,
     Busy,
+    Channel,
     ChannelError,
     JobFailed,
     Refused,
@@ -30,7 +31,17 @@ from qiskit_metainit.deployment.channel import (
     Unclear,
     Unreachable,
 )
-from qiskit_metainit.deployment.client import Post, from_service, named, never_connected, one_post, status_of, text
+from qiskit_metainit.deployment.client import (
+    Post,
+    from_service,
+    lasting,
+    named,
+    never_connected,
+    one_post,
+    status_of,
+    text,
+    usage_of,
+)
 
 Mode: TypeAlias = Literal["job", "batch", "session"]
 _T = TypeVar("_T")
@@ -39,12 +50,10 @@ TAG = "qiskit-metainit"
 """On every job, beside its own tag."""
 _FIND = 100
 """Jobs of one tag looked up at most: far more than can exist, as each is sent once an attempt."""
-_USAGE_TRIES = 4
-"""Times a finished job's usage is asked for; it can be pending for a moment."""
 
 
 @final
-class RuntimeChannel:
+class RuntimeChannel(Channel):
     """Jobs of one backend of IBM Quantum, in job, batch or session mode.
 
     Attributes:
@@ -81,7 +90,7 @@ class RuntimeChannel:
 
         if not isinstance(backend, IBMBackend):
             raise ValueError(
-                f"A backend of IBM Quantum is needed, but a {type(backend).__name__} came. "
+                f"A backend of IBM Quantum is needed, but {type(backend).__name__} came. "
                 "Take it from QiskitRuntimeService().backend(...), or use LocalChannel."
             )
         if mode not in ("job", "batch", "session"):
@@ -95,7 +104,6 @@ class RuntimeChannel:
         self._session: Any = None
         self._session_id = session_id
         self._options = _sampler(backend, options).options
-        self._sending = threading.Lock()
 
     @property
     def session_id(self) -> str | None:
@@ -129,7 +137,7 @@ class RuntimeChannel:
             Busy: certainly not accepted; later it may be.
             Unclear: it may have been accepted or not; ``find`` tells.
         """
-        with self._sending, one_post(self._backend) as post:
+        with one_post(self._backend) as post:
             try:
                 sampler = _sampler(self._target(), self._options)
                 environment = sampler.options.environment
@@ -181,7 +189,7 @@ class RuntimeChannel:
         try:
             result = self._patiently(job.result)
         except (RuntimeJobFailureError, RuntimeJobMaxTimeoutError, RuntimeInvalidStateError) as error:
-            seconds, started = _usage(job)
+            seconds, started = usage_of(job)
             ran = True if started is None else started or bool(seconds)
             raise JobFailed(
                 f"Job {job_id} gave no outcomes: {text(error)}",
@@ -189,7 +197,7 @@ class RuntimeChannel:
                 ran=ran,
                 cancelled=isinstance(error, RuntimeInvalidStateError),
             ) from error
-        return Answer(bits=_bits(result), seconds=_usage(job)[0])
+        return Answer(bits=_bits(result), seconds=usage_of(job)[0])
 
     def cancel(self, job_id: str) -> bool:
         """Cancel a job; return whether it ended without having run, so that nothing is charged.
@@ -200,39 +208,46 @@ class RuntimeChannel:
         from qiskit_ibm_runtime.exceptions import RuntimeInvalidStateError
 
         job = self._patiently(lambda: self._service.job(job_id))
-        try:
+        with contextlib.suppress(RuntimeInvalidStateError):  # it had ended
             self._patiently(job.cancel)
-        except RuntimeInvalidStateError:
-            pass  # it had ended
         job = self._patiently(lambda: self._service.job(job_id))  # the old one says "cancelled" without asking
-        until = time.monotonic() + self.patience
+        until, wait = time.monotonic() + self.patience, 0.1
         while not self._patiently(job.in_final_state) and time.monotonic() < until:
-            time.sleep(0.1)
+            time.sleep(wait)
+            wait = min(1.2 * wait, 5.0)
         if not self._patiently(job.cancelled):
             return False
-        seconds, started = _usage(job)
+        seconds, started = usage_of(job)
         return started is False and not seconds
 
     def close(self) -> None:
         """Close the batch or session, if one is open: its jobs run to their end, and no more are taken."""
+        if self._session is None and self._session_id is not None:
+            self._session = self._patiently(self._earlier)
         if self._session is not None:
             self._patiently(self._session.close)
-            self._session = None
+        self._session = None
+
+    def _kind(self) -> Any:
+        from qiskit_ibm_runtime import Batch, Session
+
+        return Batch if self._mode == "batch" else Session
+
+    def _earlier(self) -> Any:
+        """Return the batch or session of the id, which may have ended."""
+        fractional = bool(getattr(self._backend.options, "use_fractional_gates", False))
+        return self._kind().from_id(self._session_id, self._service, use_fractional_gates=fractional)
 
     def _target(self) -> Any:
         """Return what a sampler runs on: the backend, or a batch or session on it, opened where there is none."""
         if self._mode == "job":
             return self._backend
-        from qiskit_ibm_runtime import Batch, Session
-
-        kind = Batch if self._mode == "batch" else Session
         if self._session is None and self._session_id is not None:
-            fractional = bool(getattr(self._backend.options, "use_fractional_gates", False))
-            old = kind.from_id(self._session_id, self._service, use_fractional_gates=fractional)
+            old = self._earlier()
             self._session = old if _accepts(old) else None
         if self._session is None:
             try:
-                self._session = kind(backend=self._backend)
+                self._session = self._kind()(backend=self._backend)
             except Exception as error:
                 if self._mode == "session" and status_of(error) in (400, 403):
                     raise Refused(
@@ -245,36 +260,36 @@ class RuntimeChannel:
 
     def _why(self, error: Exception, post: Post) -> ChannelError | None:
         """Return what an exception of a submission means, None if it is nothing of the service's."""
-        status = post.status if post.watched else status_of(error)
-        reached = post.sent or not post.watched
-        if reached and not (post.watched and never_connected(post.error)):
-            if status == 429:
-                return Busy(f"The service takes no more jobs for now: {text(error)}")
-            if status is not None and 400 <= status < 500 and status != 408:
-                return self._refused(error, status)
-            if post.watched or status is not None or from_service(error):
-                return Unclear(f"Whether the job was accepted is not known: {text(error)}")
-        elif post.sent:
+        if post.watched and not post.sent:
+            return self._unsent(error)
+        if post.watched and never_connected(post.error):
             return Busy(f"The service could not be reached: {text(error)}")
-        # Nothing was sent. What the client says of a backend that it could not look up is not to be believed.
+        status = post.status if post.watched else status_of(error)
+        if status == 429:
+            return Busy(f"The service takes no more jobs for now: {text(error)}")
+        if lasting(status):
+            return self._refused(error, status)
+        if post.watched or status is not None or from_service(error) or named(error, "QiskitBackendNotFoundError"):
+            return Unclear(f"Whether the job was accepted is not known: {text(error)}")
+        return _client_side(error)
+
+    def _unsent(self, error: Exception) -> ChannelError | None:
         status = status_of(error)
-        if named(error, "QiskitBackendNotFoundError") and status is None:
+        if named(error, "QiskitBackendNotFoundError") and status is None:  # what the client makes of any outage
             try:
                 self._backend.status()
             except Exception as other:
                 error, status = other, status_of(other)
             else:
                 return Busy(f"The service did not list {self._backend.name}: {text(error)}")
-        if status is not None and 400 <= status < 500 and status not in (408, 429):
+        if lasting(status):
             return self._refused(error, status)
         if status is not None or from_service(error):
             return Busy(f"The service could not be reached: {text(error)}")
-        if isinstance(error, ValueError) or named(error, "QiskitError"):
-            return Refused(f"The client did not take the job: {text(error)}")
-        return None
+        return _client_side(error)
 
-    def _refused(self, error: Exception, status: int) -> ChannelError:
-        if self._session is not None and not self._open():
+    def _refused(self, error: Exception, status: int | None) -> ChannelError:
+        if self._session is not None and _ended(self._session):
             self._session = self._session_id = None
             return Busy(f"The {self._mode} has ended; the next attempt opens a new one. {text(error)}")
         advice = {
@@ -282,14 +297,8 @@ class RuntimeChannel:
             401: "Save a valid API key with QiskitRuntimeService.save_account(..., overwrite=True).",
             403: "Use an instance that may run on this backend.",
             404: "Check that the backend and the instance still exist.",
-        }.get(status, "Check the job against the service's limits.")
+        }.get(status or 0, "Check the job against the service's limits.")
         return Refused(f"A job that the service takes is needed, but it answered {status}: {text(error)} {advice}")
-
-    def _open(self) -> bool:
-        try:
-            return _accepts(self._session)
-        except Exception:
-            return True  # not known, so what was refused is taken to be the job
 
     def _patiently(self, call: Callable[[], _T]) -> _T:
         """Return the answer of a call that may be repeated, waiting through outages."""
@@ -299,10 +308,9 @@ class RuntimeChannel:
                 return call()
             except Exception as error:
                 status = status_of(error)
-                if not (from_service(error) or status is not None):
+                if status == 409 or not (from_service(error) or status is not None):  # 409: the job has ended
                     raise
-                lasting = status is not None and 400 <= status < 500 and status not in (408, 429)
-                if lasting or named(error, "RuntimeJobNotFound") or time.monotonic() - since >= self.patience:
+                if lasting(status) or named(error, "RuntimeJobNotFound") or time.monotonic() - since >= self.patience:
                     raise Unreachable(
                         f"An answer of the service is needed, but this came: {text(error)} "
                         "Nothing is lost: resume later, with the account and instance that the jobs were sent with."
@@ -341,7 +349,7 @@ def _bits(result: Any) -> tuple[BitArray, ...]:
     for index, found in enumerate(result):
         bits = next(iter(found.data.values()))
         pub = (found.metadata.get("circuit_metadata") or {}).get("pub", index)
-        parts.setdefault(pub, []).append(bits.reshape(-1))
+        parts.setdefault(pub, []).append(bits.reshape(bits.size))
     return tuple(BitArray.concatenate(parts[pub]) for pub in sorted(parts))
 
 
@@ -360,22 +368,17 @@ def _shots(twirling: Any, shots: int) -> int:
     return count * each
 
 
-def _usage(job: Any) -> tuple[float | None, bool | None]:
-    """Return the QPU seconds charged for a job that has ended, and whether it started; None where it is not told."""
-    seconds, started = None, None
-    for attempt in range(_USAGE_TRIES):
-        time.sleep(0.3 * attempt)
-        try:
-            metrics = job.metrics()
-        except Exception:  # the outcomes are worth more than what they cost
-            continue
-        usage = metrics.get("usage") or {}
-        known = (usage.get(name) for name in ("qpu_charge_time_seconds", "quantum_seconds", "seconds"))
-        seconds = next((float(found) for found in known if found is not None), None)
-        started = (metrics.get("timestamps") or {}).get("running") is not None
-        if usage.get("status") != "pending":
-            break
-    return seconds, started
+def _client_side(error: Exception) -> ChannelError | None:
+    if isinstance(error, ValueError) or named(error, "QiskitError"):
+        return Refused(f"The client did not take the job: {text(error)}")
+    return None
+
+
+def _ended(session: Any) -> bool:
+    try:
+        return not _accepts(session)
+    except Exception:  # not known, so what was refused is taken to be the job
+        return False
 
 
 def _accepts(session: Any) -> bool:

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from typing import final
 
+import numpy as np
 from qiskit import QuantumCircuit
 from qiskit.primitives import (
     BasePrimitiveJob,
@@ -64,6 +65,7 @@ class LedgeredSampler(BaseSamplerV2):
         run: id of the run.
         budget: hard.
         seed: of a simulator's shot noise; each job has its own from it.
+        check: raises for circuits and (K, P) points that the backend would refuse; called before anything is sent.
         seconds: QPU seconds that (jobs, shots) may take; needed if the budget limits them.
         patience: seconds an outage may last before ``RunInterruptedError``.
         grace: seconds a service's list of jobs may lag behind its submissions.
@@ -81,6 +83,7 @@ class LedgeredSampler(BaseSamplerV2):
         budget: ShotBudget,
         *,
         seed: int,
+        check: Callable[[QuantumCircuit, np.ndarray], None] = lambda circuit, points: None,
         seconds: Callable[[int, int], float] = lambda jobs, shots: 0.0,
         patience: float = 600.0,
         grace: float = 20.0,
@@ -91,6 +94,7 @@ class LedgeredSampler(BaseSamplerV2):
         self.budget = budget
         self._seed = seed
         self.seconds = seconds
+        self._check = check
         self._patience = patience
         self._grace = grace
         self._stage, self._reserved = "proposal", Reserve()
@@ -195,6 +199,8 @@ class LedgeredSampler(BaseSamplerV2):
 
     def _reserve(self, request: Request, digest: str) -> Job:
         """Write the job down as it will be sent, with fewer shots if the budget ends."""
+        for circuit, points in request.pubs:
+            self._check(circuit, points)
         spent = self.ledger.spent(self.run_id)
         limited = self.budget.shots is not None
         room = (self.budget.shots or 0) - spent.shots - self._reserved.shots

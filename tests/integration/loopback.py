@@ -3,7 +3,8 @@
 In a thread of the test, ``with Loopback(folder) as server: backend = server.backend()``; or as a process that can be
 killed and started again on the jobs it had accepted, ``with LoopbackProcess(folder) as server``. Both have the methods
 of ``CONTROLS``: ``server.fault("POST /jobs", status=500, after=True)``, ``server.next_job(state="FAILED")``,
-``server.configure(tag_lag=2.0)``, ``server.jobs()``, ``server.shots_paid()``, ``server.requests()``, ``server.clear()``.
+``server.configure(tag_lag=2.0)``, ``server.jobs()``, ``server.shots_paid()``, ``server.requests()`` and
+``server.clear()``.
 
 What it answers follows what the client parses. It was never compared with the real service: no test should lean on
 its texts or on what it charges for a job that failed.
@@ -46,6 +47,14 @@ class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     disable_nagle_algorithm = True
     service: Service
+
+    def setup(self) -> None:
+        super().setup()
+        self.server.connections.add(self.connection)
+
+    def finish(self) -> None:
+        self.server.connections.discard(self.connection)
+        super().finish()
 
     def log_message(self, *_: Any) -> None:
         pass
@@ -182,6 +191,13 @@ class _Server(ThreadingHTTPServer):
     allow_reuse_address = True
     request_queue_size = 64
 
+    def __init__(self, *arguments: Any) -> None:
+        self.connections: set[socket.socket] = set()
+        super().__init__(*arguments)
+
+    def handle_error(self, *_: Any) -> None:
+        """A client that went away is nothing to print."""
+
 
 def listen(folder: Path, port: int, settings: Settings) -> _Server:
     """A server that answers as soon as somebody calls its ``serve_forever``."""
@@ -247,6 +263,9 @@ class Loopback(_Client):
     def __exit__(self, *_: object) -> None:
         self.server.shutdown()
         self.server.server_close()
+        for connection in list(self.server.connections):  # kept alive by clients
+            with contextlib.suppress(OSError):
+                connection.shutdown(socket.SHUT_RDWR)
         with self.core.lock:
             self.core.closed = True
             self.core.wake.notify_all()

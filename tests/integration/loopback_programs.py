@@ -1,4 +1,4 @@
-"""What the loopback service runs: quantum programs and sampler PUBs, on Aer, with outcomes fixed by the job's content."""
+"""What the loopback service runs: quantum programs and sampler PUBs, on Aer, outcomes fixed by the job's content."""
 
 from __future__ import annotations
 
@@ -220,5 +220,10 @@ def _sample(
     backend: AerSimulator, circuit: QuantumCircuit, values: NDArray[Any], shots: int, seed: int
 ) -> dict[str, NDArray[np.bool_]]:
     """Outcomes by register: the points' shape, shots, bits."""
-    data = _pub(backend, circuit, values, shots, seed).data
-    return {name: bits.to_bool_array(order="little") for name, bits in data.items()}
+    lead = () if circuit.num_parameters else values.shape[:-1]  # randomizations of a circuit without parameters
+    runs = [_pub(backend, circuit, values, shots, seed + index).data for index in range(max(1, int(np.prod(lead))))]
+    found: dict[str, NDArray[np.bool_]] = {}
+    for name in runs[0]:
+        arrays = [run[name].to_bool_array(order="little") for run in runs]
+        found[name] = np.stack(arrays).reshape(*lead, *arrays[0].shape)
+    return found

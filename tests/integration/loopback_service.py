@@ -146,8 +146,11 @@ class Service:
                 self.chance = np.random.default_rng(self.settings.fault_seed)
 
     def clear(self) -> None:
-        """Forget planned faults and outcomes, and be like new but for the jobs."""
+        """Forget planned faults and outcomes, cancel what has not ended, and be like new but for the jobs."""
         with self.lock:
+            for job in self.jobs():
+                if job.ended is None:
+                    self.cancel(job.id)
             self.faults, self.outcomes, self.log = [], [], []
             self.settings = Settings(devices=self.settings.devices)
 

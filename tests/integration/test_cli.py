@@ -20,7 +20,7 @@ from qiskit_metainit.engines.spsa import Spsa
 from qiskit_metainit.engines.statevector import Statevector
 from qiskit_metainit.initializer import MetaInitializer
 from qiskit_metainit.problems.maxcut import MaxCut
-from qiskit_metainit.qaoa_run import OPTIMIZERS
+from qiskit_metainit.deployment import OPTIMIZERS
 from qiskit_metainit.task import Task
 
 pytestmark = [

@@ -1,0 +1,196 @@
+"""A plan: what a run will cost and how well the device can do it, before anything is submitted."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from qiskit import QuantumCircuit
+from qiskit.providers import BackendV2
+
+from qiskit_metainit.backends import errors, is_simulator
+from qiskit_metainit.budget import ShotBudget
+from qiskit_metainit.deployment.program import Workload
+from qiskit_metainit.deployment.timing import Timing
+
+_MODEL = (
+    "QPU seconds = jobs x {job:g} s + shots x ({delay:g} us between executions + {circuit:.3g} us of circuit); half to "
+    "twice of it is what the model promises, the charge is known afterwards."
+)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a run needs at most, and what the circuit is like on the device."""
+
+    backend: str
+    """Name."""
+    simulator: bool
+    """Whether it costs nothing."""
+    qubits: tuple[int, ...]
+    """Of the backend, that the circuit uses."""
+    two_qubit_gates: int
+    """Of the transpiled circuit."""
+    two_qubit_depth: int
+    """Layers of two-qubit gates."""
+    circuit_seconds: float
+    """Of one execution, measurement included."""
+    gate_fidelity: float
+    """Product of 1 - error over the gates, as the backend reports them; 1 where it reports none."""
+    readout_fidelity: float
+    """The same over the measurements."""
+    bases: int
+    """Measurement bases: PUBs a job."""
+    queries: int
+    """Costs the initializer asks for."""
+    evaluations: int | None
+    """Of the optimiser, at most; None if neither it nor the budget has a limit."""
+    jobs: int | None
+    """At most."""
+    pubs: int | None
+    """At most: a circuit with all its points each."""
+    shots: dict[str, int] | None
+    """Of each stage, at most."""
+    qpu_seconds: tuple[float, float, float] | None
+    """Estimate, its half and its double; None on a simulator or without a limit."""
+    model: str
+    """How the seconds are estimated."""
+    remaining_seconds: float | None
+    """QPU seconds left on the account, if it tells."""
+    warnings: tuple[str, ...]
+    """What to think about before submitting."""
+
+    @property
+    def total_shots(self) -> int | None:
+        """Of all stages."""
+        return None if self.shots is None else sum(self.shots.values())
+
+    def as_json(self) -> dict[str, Any]:
+        """Return everything as JSON values."""
+        return asdict(self) | {"total_shots": self.total_shots}
+
+
+def make_plan(
+    workload: Workload,
+    queries: int,
+    budget: ShotBudget,
+    backend: BackendV2,
+    circuit: QuantumCircuit,
+    *,
+    remaining_seconds: float | None = None,
+    warnings: tuple[str, ...] = (),
+) -> Plan:
+    """Return the plan of a workload.
+
+    Args:
+        workload: what is to be done.
+        queries: costs the initializer asks for.
+        budget: of the run.
+        backend: runs it.
+        circuit: its transpiled circuit, with measurements.
+        remaining_seconds: QPU seconds left on the account, if known.
+        warnings: that are known already.
+    """
+    timing = Timing.of(backend, circuit)
+    evaluations = _evaluations(workload, queries, budget)
+    shots = jobs = seconds = None
+    simulator = is_simulator(backend)
+    if evaluations is not None:
+        shots = {
+            "proposal": queries * workload.schedule(0) * workload.bases,
+            "optimisation": _shots(workload, evaluations),
+            "final": workload.final_shots * workload.bases,
+        }
+        if budget.shots is not None:  # the last job is shrunk to what is left
+            shots["optimisation"] = min(shots["optimisation"], budget.shots - shots["proposal"] - shots["final"])
+        jobs = queries + evaluations + 1
+        if not simulator:
+            total = sum(shots.values())
+            seconds = (timing.seconds(jobs, total), *timing.interval(jobs, total))
+    gates, readout = fidelity(circuit, backend)
+    used = tuple(sorted({circuit.find_bit(qubit).index for item in circuit.data for qubit in item.qubits}))
+    told = [*warnings, *_warnings(circuit, backend, used, timing.circuit, gates * readout)]
+    if seconds is not None and remaining_seconds is not None and seconds[0] > remaining_seconds:
+        told.append(
+            f"The account has {remaining_seconds:.0f} s left, but the run may take about {seconds[0]:.0f} s: set "
+            f"qpu_seconds, or lower the shots."
+        )
+    if evaluations is None:
+        told.append("Neither the budget nor the optimiser limits the run: set a number of shots.")
+    return Plan(
+        backend=backend.name,
+        simulator=simulator,
+        qubits=used,
+        two_qubit_gates=circuit.num_nonlocal_gates(),
+        two_qubit_depth=circuit.depth(lambda item: len(item.qubits) == 2 and item.name != "barrier"),
+        circuit_seconds=timing.circuit,
+        gate_fidelity=gates,
+        readout_fidelity=readout,
+        bases=workload.bases,
+        queries=queries,
+        evaluations=evaluations,
+        jobs=jobs,
+        pubs=None if jobs is None else jobs * workload.bases,
+        shots=shots,
+        qpu_seconds=seconds,
+        model=_MODEL.format(job=timing.job_seconds, delay=timing.rep_delay * 1e6, circuit=timing.circuit * 1e6),
+        remaining_seconds=remaining_seconds,
+        warnings=tuple(told),
+    )
+
+
+def fidelity(circuit: QuantumCircuit, backend: BackendV2) -> tuple[float, float]:
+    """Return the products of 1 - error over a transpiled circuit's gates and over its measurements."""
+    known = {(name, qubits): error for name, qubits, error in errors(backend.target)}
+    gates = readout = 1.0
+    for item in circuit.data:
+        place = tuple(circuit.find_bit(qubit).index for qubit in item.qubits)
+        kept = 1.0 - min(known.get((item.name, place), 0.0), 1.0)
+        if item.name == "measure":
+            readout *= kept
+        else:
+            gates *= kept
+    return gates, readout
+
+
+def _evaluations(workload: Workload, queries: int, budget: ShotBudget) -> int | None:
+    """Return how many evaluations the optimiser may make before it or the budget ends, or None."""
+    limits = [] if workload.most_evaluations is None else [workload.most_evaluations]
+    if budget.jobs is not None:
+        limits.append(budget.jobs - queries - 1)
+    if budget.shots is not None:
+        left = budget.shots - (queries * workload.schedule(0) + workload.final_shots) * workload.bases
+        count = 0
+        while left > 0 and (not limits or count < min(limits)):
+            asked = workload.schedule(count) * workload.bases
+            count += left * 4 >= asked  # the last one is shrunk to a fourth at most
+            left -= asked
+        limits.append(count)
+    return max(min(limits), 0) if limits else None
+
+
+def _shots(workload: Workload, evaluations: int) -> int:
+    return sum(workload.schedule(number) for number in range(evaluations)) * workload.bases
+
+
+def _warnings(
+    circuit: QuantumCircuit, backend: BackendV2, used: tuple[int, ...], seconds: float, kept: float
+) -> list[str]:
+    told = []
+    properties = backend.target.qubit_properties
+    known = [properties[qubit] for qubit in used] if properties else []
+    times = [time for qubit in known for time in (getattr(qubit, "t1", None), getattr(qubit, "t2", None)) if time]
+    if times and seconds > 0.5 * min(times):
+        told.append(
+            f"The circuit takes {seconds * 1e6:.1f} us, but the least coherence time of its qubits is "
+            f"{min(times) * 1e6:.0f} us: fewer layers, or another device."
+        )
+    if kept < math.exp(-3):
+        told.append(
+            f"The product of 1 - error over gates and measurements is {kept:.1g}: what is measured will be mostly "
+            "noise. Take fewer layers, or mitigate."
+        )
+    if not is_simulator(backend) and any(item.name == "rzz" for item in circuit.data):
+        told.append("The circuit has native rzz gates, whose angles the backend confines to [0, pi/2].")
+    return told
