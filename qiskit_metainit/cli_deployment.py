@@ -133,13 +133,14 @@ def plan(
     problem = MaxCut.from_file(graph)
     chosen = named_backend(backend, simulate=simulate)
     budget = ShotBudget(shots=shots, jobs=jobs, qpu_seconds=qpu_seconds)
-    made = Deployment(chosen, budget, channel=_channel(chosen, mode)).plan(
-        problem,
-        reps=reps,
-        initializer=initializer,
-        optimizer=chosen_optimizer(optimizer.value, evaluations, problem),
-        shots_per_evaluation=_schedule(first_shots, shots_per_eval, evaluations),
-    )
+    with Deployment(chosen, budget, channel=_channel(chosen, mode)) as deployment:
+        made = deployment.plan(
+            problem,
+            reps=reps,
+            initializer=initializer,
+            optimizer=chosen_optimizer(optimizer.value, evaluations, problem),
+            shots_per_evaluation=_schedule(first_shots, shots_per_eval, evaluations),
+        )
     if as_json:
         typer.echo(json.dumps(made.as_json(), indent=1))
         return
@@ -203,10 +204,9 @@ def resume(
     chosen = named_backend(record.backend)
     workload = from_json(record.settings)
     channel = _channel(chosen, Mode(record.settings["channel"]["mode"].replace("local", "job")))
-    with _resumable(), progress_bar() as update:
-        done = Deployment(chosen, ledger=path, channel=channel).resume(
-            record.id, progress=lambda count, _: update("evaluations", count, max(count, 1))
-        )
+    made = Deployment(chosen, ledger=path, channel=channel)
+    with made as deployment, _resumable(), progress_bar() as update:
+        done = deployment.resume(record.id, progress=lambda count, _: update("evaluations", count, max(count, 1)))
         name = record.settings["initializer"] or "qaoa"
         found = solution(workload.problem, done, chosen, name, compare=False, progress=update)
     title = f"run {record.id}: {workload.problem.num_qubits} nodes, p = {workload.reps}"

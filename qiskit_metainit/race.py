@@ -131,15 +131,15 @@ def race(
     total, done = evaluations * len(contestants), 0
     runs: list[tuple[str, Run]] = []
     for name, contestant in contestants:
-        deployment = Deployment(backend or AerSimulator(**ONE_THREAD), seed=int(rng.integers(2**31)))
-        run = deployment.run(
-            problem,
-            reps=reps,
-            initializer=contestant,
-            optimizer=make_optimizer("cobyla", maxiter=evaluations, rhobeg=rhobeg, problem=problem),
-            shots_per_evaluation=shots_per_evaluation,
-            progress=lambda count, _, before=done: progress(stage, before + count, total),  # type: ignore[misc]
-        )
+        with Deployment(backend or AerSimulator(**ONE_THREAD), seed=int(rng.integers(2**31))) as deployment:
+            run = deployment.run(
+                problem,
+                reps=reps,
+                initializer=contestant,
+                optimizer=make_optimizer("cobyla", maxiter=evaluations, rhobeg=rhobeg, problem=problem),
+                shots_per_evaluation=shots_per_evaluation,
+                progress=lambda count, _, before=done: progress(stage, before + count, total),  # type: ignore[misc]
+            )
         runs.append((name, run))
         done += evaluations
         progress(stage, done, total)

@@ -127,10 +127,10 @@ def solve(
     """
     problem = MaxCut.from_file(path)
     check_size(problem, backend)
-    deployment = Deployment(backend, budget, ledger=ledger, channel=channel, seed=seed)
     first = shots_per_evaluation(0)
     planned = evaluations if budget.shots is None else min(evaluations, budget.shots // first)
-    with warnings.catch_warnings():
+    made = Deployment(backend, budget, ledger=ledger, channel=channel, seed=seed)
+    with made as deployment, warnings.catch_warnings():
         warnings.simplefilter("ignore", CoverageWarning)  # the verdict says it
         run = deployment.run(
             problem,

@@ -25,7 +25,9 @@ _Paulis: TypeAlias = NDArray[np.uint8]
 """(Q, S): the error on each qubit in each shot, 0 to 3 for I, X, Y, Z."""
 _TIMES = np.array([[0, 1, 2, 3], [1, 0, 3, 2], [2, 3, 0, 1], [3, 2, 1, 0]])
 """Products of I, X, Y, Z up to a phase."""
-_SIGMA = np.array([[[1, 0], [0, 1]], [[0, 1], [1, 0]], [[0, -1j], [1j, 0]], [[1, 0], [0, -1]]])
+_TIMES_2 = (4 * _TIMES[:, None, :, None] + _TIMES[None, :, None, :]).reshape(16, 16)
+_TURNED = np.arange(16).reshape(4, 4).T.ravel()
+"""Two-qubit Paulis with their qubits exchanged."""
 
 
 def surrogate_backend(backend: BackendV2, *, max_qubits: int = 22) -> BackendV2:
@@ -53,13 +55,13 @@ def surrogate_backend(backend: BackendV2, *, max_qubits: int = 22) -> BackendV2:
 
 @dataclass(frozen=True, eq=False)
 class _Step:
-    """A gate as errors meet it."""
+    """A gate, or a block of gates, as errors meet it."""
 
     qubits: tuple[int, ...]
     table: NDArray[np.float64] | None
-    """(4^k, 4^k): cumulative over the last axis, which Pauli each one becomes; None if they all stay."""
+    """(4^k, 4^k - 1): cumulative over the last axis, which Pauli each becomes; None if nothing is left to chance."""
     moved: NDArray[np.uint8] | None
-    """(4^k,): the same where nothing is left to chance."""
+    """(4^k,): the same then."""
     added: NDArray[np.float64]
     """(4^k,): how likely the gate adds each Pauli."""
 
@@ -135,62 +137,101 @@ def _split(circuit: QuantumCircuit, limit: int) -> tuple[QuantumCircuit, tuple[i
     return gates, qubits, written
 
 
+@final
+class _Blocks:
+    """Collects gates on the same two qubits in a row into one step: the fewer steps, the fewer terms are left out.
+
+    Everything is a Pauli transfer matrix. Errors inside of a block are carried to its end on the way.
+    """
+
+    def __init__(self, num_qubits: int) -> None:
+        self.steps: list[_Step] = []
+        self._single = [(np.eye(4), np.eye(4)[0]) for _ in range(num_qubits)]
+        self._block: list[tuple[int, int] | None] = [None] * num_qubits
+        self._double: dict[tuple[int, int], tuple[NDArray[np.float64], NDArray[np.float64]]] = {}
+
+    def add(self, wires: tuple[int, ...], gate: NDArray[np.float64], added: NDArray[np.float64]) -> None:
+        """Append a gate with the error that follows it."""
+        if len(wires) == 1:
+            before, earlier = self._single[wires[0]]
+            self._single[wires[0]] = gate @ before, _times(gate**2 @ earlier, added)
+        elif len(wires) == 2:
+            pair = self._block[wires[0]]
+            if pair is None or set(pair) != set(wires):
+                self.close(wires)
+                pair = self._block[wires[0]] = self._block[wires[1]] = (wires[0], wires[1])
+                self._double[pair] = np.eye(16), np.eye(16)[0]
+            if pair != wires:
+                gate, added = gate[np.ix_(_TURNED, _TURNED)], added[_TURNED]
+            self._absorb(pair)
+            before, earlier = self._double[pair]
+            self._double[pair] = gate @ before, _times(gate**2 @ earlier, added)
+        else:
+            self.close(wires)
+            self._emit(wires, gate, added)
+
+    def close(self, wires: Sequence[int]) -> None:
+        """Emit what is collected on some qubits."""
+        for wire in wires:
+            pair = self._block[wire]
+            if pair is not None:
+                self._absorb(pair)
+                self._emit(pair, *self._double.pop(pair))
+                self._block[pair[0]] = self._block[pair[1]] = None
+            else:
+                self._emit((wire,), *self._single[wire])
+                self._single[wire] = np.eye(4), np.eye(4)[0]
+
+    def _absorb(self, pair: tuple[int, int]) -> None:
+        (low, low_added), (high, high_added) = (self._single[wire] for wire in pair)
+        both = np.kron(high, low)
+        before, earlier = self._double[pair]
+        self._double[pair] = both @ before, _times(both**2 @ earlier, np.kron(high_added, low_added))
+        for wire in pair:
+            self._single[wire] = np.eye(4), np.eye(4)[0]
+
+    def _emit(self, wires: tuple[int, ...], gate: NDArray[np.float64], added: NDArray[np.float64]) -> None:
+        chances = gate.T**2  # [P, Q]: how much of P becomes Q
+        sure = chances.argmax(axis=1)
+        if chances.max(axis=1).min() < 1 - 1e-9:
+            self.steps.append(_Step(wires, np.cumsum(chances, axis=1)[:, :-1], None, added))
+        elif added[0] < 1 or (sure != np.arange(len(sure))).any():
+            self.steps.append(_Step(wires, None, sure.astype(np.uint8), added))
+
+
 def _steps(
     gates: QuantumCircuit,
     qubits: Sequence[int],
     known: Callable[[str, tuple[int, ...]], NDArray[np.float64]],
 ) -> list[_Step]:
-    """Return what errors meet. Gates on one qubit in a row are one: each apart would leave out more terms."""
+    """Return what errors meet; ``known`` is what each gate adds."""
     wire = {bit: index for index, bit in enumerate(gates.qubits)}
-    steps: list[
-        _Step | tuple[int, int, float]
-    ] = []  # (wire, number, error) stands for the one-qubit gate of that number
-    turns: list[NDArray[np.complex128]] = []
-    pending: dict[int, tuple[NDArray[np.complex128], NDArray[np.float64]]] = {}
-
-    def close(index: int) -> None:
-        if index in pending:
-            matrix, added = pending.pop(index)
-            steps.append((index, len(turns), added))
-            turns.append(matrix)
-
+    blocks = _Blocks(gates.num_qubits)
     for item in gates.data:
-        if item.name in {"measure", "barrier"}:
-            continue
-        place = tuple(wire[bit] for bit in item.qubits)
-        added = known(item.name, tuple(qubits[index] for index in place))
-        if len(place) == 1:
-            before, earlier = pending.get(place[0], (np.eye(2), np.eye(4)[0]))
-            both = np.array([earlier @ added[_TIMES[row]] for row in range(4)])
-            pending[place[0]] = item.operation.to_matrix() @ before, both
-            continue
-        for index in place:
-            close(index)
-        try:
-            table, moved = _table(item.name, tuple(map(float, item.params)))
-        except (KeyError, TypeError):
-            table, moved = _squares(np.real(PTM(Operator(item.operation)).data))
-        steps.append(_Step(place, table, moved, added))
-    for index in range(gates.num_qubits):
-        close(index)
-    stacked = np.reshape(turns, (-1, 2, 2))
-    transfers = np.einsum("iab,nbc,jcd,nad->nij", _SIGMA, stacked, _SIGMA, stacked.conj(), optimize=True).real / 2
-    tables = [_squares(transfer) for transfer in transfers]
-    return [step if isinstance(step, _Step) else _Step((step[0],), *tables[step[1]], step[2]) for step in steps]
+        if item.name not in {"measure", "barrier"}:
+            place = tuple(wire[bit] for bit in item.qubits)
+            added = known(item.name, tuple(qubits[index] for index in place))
+            try:
+                gate = _transfer(item.name, tuple(map(float, item.params)))
+            except (KeyError, TypeError):  # no standard gate
+                gate = np.real(PTM(Operator(item.operation)).data)
+            blocks.add(place, gate, added)
+    blocks.close(range(gates.num_qubits))
+    return blocks.steps
+
+
+def _times(one: NDArray[np.float64], two: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return how likely the products of two independent Paulis on up to two qubits are."""
+    return np.asarray(two[_TIMES if len(one) == 4 else _TIMES_2] @ one)
 
 
 @functools.lru_cache(maxsize=4096)
-def _table(name: str, params: tuple[float, ...]) -> tuple[NDArray[np.float64] | None, NDArray[np.uint8] | None]:
-    return _squares(np.real(PTM(Operator(get_standard_gate_name_mapping()[name].base_class(*params))).data))
-
-
-def _squares(transfer: NDArray[np.float64]) -> tuple[NDArray[np.float64] | None, NDArray[np.uint8] | None]:
-    """Return a step's ``table`` and ``moved`` for a gate's Pauli transfer matrix."""
-    chances = transfer.T**2  # [P, Q]: how much of P becomes Q
-    sure = chances.argmax(axis=1).astype(np.uint8)
-    if chances.max(axis=1).min() > 1 - 1e-12:
-        return None, None if (sure == np.arange(len(sure))).all() else sure
-    return np.cumsum(chances, axis=1), None
+def _transfer(name: str, params: tuple[float, ...]) -> NDArray[np.float64]:
+    if name == "rz":  # nearly all of the gates that differ from circuit to circuit
+        cos, sin = math.cos(params[0]), math.sin(params[0])
+        return np.array([[1, 0, 0, 0], [0, cos, -sin, 0], [0, sin, cos, 0], [0, 0, 0, 1]])
+    gate = get_standard_gate_name_mapping()[name].base_class(*params)
+    return np.asarray(np.real(PTM(Operator(gate)).data))
 
 
 def _added(target: Target, name: str, qubits: tuple[int, ...]) -> NDArray[np.float64]:
@@ -207,7 +248,8 @@ def _added(target: Target, name: str, qubits: tuple[int, ...]) -> NDArray[np.flo
         t1, t2 = (float(getattr(known, time, None) or math.inf) for time in ("t1", "t2"))
         excited, coherent = math.exp(-duration / t1), math.exp(-duration / min(t2, 2 * t1))
         flip = (1 - excited) / 4
-        chances = np.kron([(1 + excited + 2 * coherent) / 4, flip, flip, (1 + excited - 2 * coherent) / 4], chances)
+        own = [(1 + excited + 2 * coherent) / 4, flip, flip, (1 + excited - 2 * coherent) / 4]
+        chances = np.asarray(np.kron(own, chances), dtype=np.float64)
     dimension = 2 ** len(qubits)
     fidelity = 1 - _error(target, name, qubits) * (dimension + 1) / dimension
     floor = 1 / dimension**2
@@ -234,8 +276,6 @@ def _carried(steps: Sequence[_Step], num_qubits: int, shots: int, rng: np.random
             hit = np.flatnonzero(code)
             drawn = rng.random(len(hit))[:, None] > step.table[code[hit]]
             code[hit] = drawn.sum(axis=1)
-        elif step.added[0] >= 1:
-            continue
         if step.added[0] < 1:
             failed = np.flatnonzero(rng.random(shots) > step.added[0])
             which = np.cumsum(step.added[1:])

@@ -233,6 +233,27 @@ def test_jobs_sent_from_threads_at_once_do_not_mix(server: Loopback, backend: An
     assert ids == ["".join(jobs) for jobs in sent.values()]
 
 
+def test_what_another_thread_sends_meanwhile_is_left_to_the_client(
+    server: Loopback, channel: RuntimeChannel, backend: Any, tag: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from qiskit_ibm_runtime.executor_sampler import Sampler
+
+    [(circuit, _)] = fixed(1).pubs
+    others = []
+    sampler = Sampler(backend, options={"environment": {"job_tags": [f"{tag}-other"]}})
+
+    def target(self: RuntimeChannel) -> Any:
+        with ThreadPoolExecutor(1) as pool:
+            others.append(pool.submit(lambda: sampler.run([circuit], shots=5).job_id()).result())
+        return backend
+
+    monkeypatch.setattr(RuntimeChannel, "_target", target)
+    server.fault("POST /jobs", status=500)
+    assert [channel.submit(fixed(1), tag)] == [job.id for job in found(server, tag)]
+    assert [job.id for job in found(server, f"{tag}-other")] == others
+    assert server.requests().count("POST /jobs") == 3
+
+
 def test_a_job_that_the_client_does_not_take_is_refused(server: Loopback, backend: Any, tag: str) -> None:
     channel = RuntimeChannel(backend, options={"dynamical_decoupling": {"enable": True}})
     circuit = QuantumCircuit(5, 1)

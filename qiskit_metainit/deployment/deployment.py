@@ -97,6 +97,16 @@ class Deployment:
         self._check = IsaCheck.of(backend)
         self._made: dict[str, tuple[QuantumCircuit, tuple[int, ...]]] = {}
 
+    def __enter__(self) -> Deployment:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the ledger; runs in memory end here."""
+        self.ledger.close()
+
     def run(
         self,
         problem: Problem | SparsePauliOp | SparseObservable,

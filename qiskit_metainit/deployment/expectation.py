@@ -67,7 +67,7 @@ class SampledEstimator(BaseEstimatorV2):
         readout: of the backend's qubits, to take readout errors out; None takes outcomes as they are.
         jobs: calls of the sampler so far.
         circuits: bound circuits in them.
-        shots_taken: shots of them all.
+        shots_taken: shots of them all, counted when the results are first read.
     """
 
     def __init__(self, sampler: BaseSamplerV2, shots: int, *, readout: ReadoutCalibration | None = None) -> None:
@@ -104,10 +104,14 @@ class SampledEstimator(BaseEstimatorV2):
         job = self.sampler.run(sent)
         self.jobs += 1
         self.circuits += sum(math.prod(pub.shape) for pub in sent)
-        self.shots_taken += sum(math.prod(pub.shape) * pub.shots for pub in sent)
 
         def collect() -> PrimitiveResult:
-            raw = iter(job.result())
+            results = job.result()
+            self.shots_taken += sum(
+                math.prod(pub.shape) * result.data[_REGISTER].num_shots
+                for pub, result in zip(sent, results, strict=True)
+            )
+            raw = iter(results)
             found = [
                 _result(plan, [[next(raw) for _ in part.pubs] for part in plan.parts], self.readout) for plan in plans
             ]
@@ -266,7 +270,7 @@ def _result(
     )
     metadata = {
         "target_precision": plan.pub.precision,
-        "shots": plan.shots,
+        "shots": min((result.data[_REGISTER].num_shots for part in answers for result in part), default=plan.shots),
         "bases": max((len(part.bases) for part in plan.parts), default=0),
         "circuit_metadata": plan.pub.circuit.metadata,
     }

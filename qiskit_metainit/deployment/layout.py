@@ -195,8 +195,8 @@ class LayoutSafeSampler(BaseSamplerV2):
 class LayoutSafeEstimator(BaseEstimatorV2):
     """An estimator in front of another one: circuits alike but for their angles are transpiled once.
 
-    High-level gates are flattened; observables are moved to where the circuit's qubits end. Circuits have no
-    measurements. ``layout_safe`` makes them.
+    High-level gates are flattened; observables are moved to where the circuit's qubits end, projectors in them expanded
+    into Pauli strings. Circuits have no measurements. ``layout_safe`` makes them.
 
     Attributes:
         jobs: calls of the wrapped estimator so far.
@@ -241,7 +241,8 @@ class LayoutSafeEstimator(BaseEstimatorV2):
         observables = np.empty(pub.observables.shape, dtype=object)
         for index in np.ndindex(*pub.observables.shape):
             terms = SparseObservable.from_list(list(pub.observables[index].items()))
-            observables[index] = terms.apply_layout(list(template.qubits), template.circuit.num_qubits)
+            # most estimators take Paulis only, no projectors
+            observables[index] = terms.as_paulis().apply_layout(list(template.qubits), template.circuit.num_qubits)
         return EstimatorPub(
             template.circuit,
             ObservablesArray(observables),

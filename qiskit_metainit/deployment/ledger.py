@@ -12,8 +12,10 @@ import json
 import secrets
 import sqlite3
 import time
+import weakref
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import fields
 from pathlib import Path
 from typing import Any, final
 
@@ -30,6 +32,7 @@ VERSION = 1
 OPEN = ("posting", "submitted", "doubtful")
 """States of jobs whose shots are reserved: what they cost is not settled."""
 
+_COLUMNS = ", ".join(field.name for field in fields(Job))  # all but the arrays
 _APPLICATION = 0x4D455441  # "META", in the file's header
 _HEADER = ("application_id", "user_version")
 _TABLES = """
@@ -76,7 +79,11 @@ class Ledger:
             if self.path is not None:
                 self.path.parent.mkdir(parents=True, exist_ok=True)
             # Transactions are ours (isolation_level=None); another process's write is waited for.
-            self._db = sqlite3.connect(self.path or ":memory:", timeout=30.0, isolation_level=None)
+            # What is left to the garbage collector may be closed by whatever thread it runs in.
+            self._db = sqlite3.connect(
+                self.path or ":memory:", timeout=30.0, isolation_level=None, check_same_thread=False
+            )
+            weakref.finalize(self, self._db.close)
             self._db.row_factory = sqlite3.Row
             self._prepare()
         except (sqlite3.Error, OSError) as error:
@@ -86,23 +93,30 @@ class Ledger:
             ) from error
 
     def _prepare(self) -> None:
+        self._ours()  # before anything is written: not even the journal of another's file is touched
         self._db.execute("PRAGMA journal_mode = WAL")
         self._db.execute("PRAGMA synchronous = FULL")
         self._db.execute("PRAGMA foreign_keys = ON")
         with self._transaction():
-            application, version = (self._db.execute(f"PRAGMA {name}").fetchone()[0] for name in _HEADER)
-            if application == 0 and not self._db.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]:
+            if not self._ours():
                 for statement in filter(str.strip, _TABLES.split(";")):
                     self._db.execute(statement)
                 self._db.execute(f"PRAGMA application_id = {_APPLICATION}")
                 self._db.execute(f"PRAGMA user_version = {VERSION}")
-            elif application != _APPLICATION:
-                raise LedgerError(f"A ledger of qiskit_metainit is needed, but {self.path} is another SQLite file.")
-            elif version > VERSION:
-                raise LedgerError(
-                    f"The ledger {self.path} has version {version}, but this qiskit_metainit reads up to {VERSION}. "
-                    "Update qiskit_metainit, or choose another file."
-                )
+
+    def _ours(self) -> bool:
+        """Return whether the file is a ledger, False if it is new and empty; raise for anything else."""
+        application, version = (self._db.execute(f"PRAGMA {name}").fetchone()[0] for name in _HEADER)
+        if application == 0 and not self._db.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]:
+            return False
+        if application != _APPLICATION:
+            raise LedgerError(f"A ledger of qiskit_metainit is needed, but {self.path} is another SQLite file.")
+        if version > VERSION:
+            raise LedgerError(
+                f"The ledger {self.path} has version {version}, but this qiskit_metainit reads up to {VERSION}. "
+                "Update qiskit_metainit, or choose another file."
+            )
+        return True
 
     def __enter__(self) -> Ledger:
         return self
@@ -116,13 +130,13 @@ class Ledger:
 
     @contextmanager
     def _transaction(self) -> Iterator[None]:
-        self._db.execute("BEGIN IMMEDIATE")
         try:
+            self._db.execute("BEGIN IMMEDIATE")
             yield
-        except BaseException:
-            self._db.execute("ROLLBACK")
-            raise
-        self._db.execute("COMMIT")
+            self._db.execute("COMMIT")
+        finally:
+            if self._db.in_transaction:  # an interrupt can come between any two statements
+                self._db.execute("ROLLBACK")
 
     @contextmanager
     def held(self, run: str) -> Iterator[None]:
@@ -263,16 +277,15 @@ class Ledger:
 
     def job(self, number: int) -> Job:
         """Return a job by the number of its row."""
-        return Job.of(self._db.execute("SELECT * FROM jobs WHERE number = ?", (number,)).fetchone())
+        return Job.of(self._db.execute(f"SELECT {_COLUMNS} FROM jobs WHERE number = ?", (number,)).fetchone())
 
     def jobs(self, run: str, sequence: int | None = None, *, states: Sequence[str] = ()) -> list[Job]:
         """Return a run's jobs, of one place or all, in the order they were sent."""
-        rows = self._db.execute("SELECT * FROM jobs WHERE run = ? ORDER BY number", (run,))
-        return [
-            job
-            for job in map(Job.of, rows)
-            if (sequence is None or job.sequence == sequence) and (not states or job.state in states)
-        ]
+        rows = self._db.execute(
+            f"SELECT {_COLUMNS} FROM jobs WHERE run = ? AND sequence = coalesce(?, sequence) ORDER BY number",
+            (run, sequence),
+        )
+        return [job for job in map(Job.of, rows) if not states or job.state in states]
 
     def settle(
         self,
@@ -291,13 +304,21 @@ class Ledger:
             (state, spent, seconds, job_id, note, None if state in OPEN else time.time(), job.number),
         )
 
-    def store(self, job: Job, answer: Answer, *, spent: int) -> None:
-        """Store a job's outcomes and book what they cost, in one transaction."""
+    def store(self, job: Job, answer: Answer, *, spent: int, seconds: float | None = None) -> None:
+        """Store a job's outcomes and book what they cost, in one transaction; it is "answered" then.
+
+        Args:
+            job: that answered.
+            answer: its outcomes.
+            spent: shots.
+            seconds: QPU seconds, by default as the answer has them.
+        """
+        booked = seconds if answer.seconds is None else answer.seconds
         with self._transaction():
-            self.settle(job, "done", spent=spent, seconds=answer.seconds or 0.0)
+            self.settle(job, "answered", spent=spent, seconds=booked or 0.0)
             self._db.execute("UPDATE jobs SET answer = ? WHERE number = ?", (pack_answer(answer), job.number))
 
-    def duplicate(self, job: Job, job_id: str, *, spent: int, note: str) -> None:
+    def duplicate(self, job: Job, job_id: str, *, spent: int, seconds: float = 0.0, note: str) -> None:
         """Book another submission with a job's tag, once."""
         with self._transaction():
             known = self._db.execute("SELECT count(*) FROM jobs WHERE job_id = ?", (job_id,)).fetchone()[0]
@@ -305,14 +326,24 @@ class Ledger:
                 self._db.execute(
                     "INSERT INTO jobs (run, sequence, tag, digest, stage, state, evaluations, shots, spent, seconds, "
                     "sent, ended, job_id, note) SELECT run, sequence, tag, digest, stage, 'duplicate', evaluations, "
-                    "shots, ?, 0.0, sent, ?, ?, ? FROM jobs WHERE number = ?",
-                    (spent, time.time(), job_id, note, job.number),
+                    "shots, ?, ?, sent, ?, ?, ? FROM jobs WHERE number = ?",
+                    (spent, seconds, time.time(), job_id, note, job.number),
                 )
 
     def answer(self, job: Job) -> Answer:
-        """Return the stored outcomes of a job that is done."""
+        """Return the stored outcomes of a job that has answered.
+
+        Raises:
+            LedgerError: if they are damaged.
+        """
         stored = self._db.execute("SELECT answer, seconds FROM jobs WHERE number = ?", (job.number,)).fetchone()
-        return unpack_answer(stored["answer"], stored["seconds"])
+        try:
+            return unpack_answer(stored["answer"], stored["seconds"])
+        except Exception as error:  # whatever zip, numpy and Qiskit find wrong
+            raise LedgerError(
+                f"The outcomes of the job {job.tag} are needed, but what {self.path} has of them is damaged: {error}. "
+                "Restore the file from a copy, or begin another run."
+            ) from error
 
     def asked(self, job: Job) -> list[np.ndarray]:
         """Return the (K, P) points of each PUB of a job."""

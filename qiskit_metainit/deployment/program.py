@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import time
 from collections.abc import Callable
@@ -274,8 +275,9 @@ def carry_out(
     except BudgetSpent as spent:
         stopped = str(spent)
         if not points:  # the optimiser's first job was already too large: measure at least the start
-            energy(proposal.point / unit)
-        point = points[int(np.argmin(energies))]
+            with contextlib.suppress(BudgetSpent):
+                energy(proposal.point / unit)
+        point = points[int(np.argmin(energies))] if points else np.asarray(proposal.point, dtype=float)
     spender.enter("final", Reserve())
     last = None
     try:
@@ -302,21 +304,21 @@ def carry_out(
 def best_bitstring(ledger: Ledger, run: str, operator: SparsePauliOp) -> str:
     """Return the bitstring of least energy among all outcomes of a run, or "" if it has none of a diagonal operator.
 
-    Of several the last in lexical order, as it does not matter which job came first.
+    Of several the first in lexical order, as it does not matter which job came first.
     """
     if not is_diagonal(operator):
         return ""
-    best: tuple[float, str] | None = None
+    close = 1e-12 * float(np.abs(operator.coeffs).sum())
+    best: dict[str, float] = {}
     for job in ledger.jobs(run, states=("done",)):
         for bits in ledger.answer(job).bits:
             seen = np.unique(bits.to_bool_array(order="little").reshape(-1, bits.num_bits), axis=0)
             signs = 1.0 - 2.0 * ((seen.astype(np.int64) @ operator.paulis.z.T.astype(np.int64)) & 1)
             values = signs @ operator.coeffs.real
-            for row in np.flatnonzero(values <= values.min() + 1e-12 * np.abs(values).max()):
-                text = "".join("01"[bit] for bit in seen[row][::-1].astype(int))
-                if best is None or (values.min(), text) < best:
-                    best = (float(values.min()), text)
-    return "" if best is None else best[1]
+            for row in np.flatnonzero(values <= values.min() + close):
+                best["".join("01"[bit] for bit in seen[row][::-1].astype(int))] = float(values[row])
+    least = min(best.values(), default=0.0)
+    return min((text for text, value in best.items() if value <= least + close), default="")
 
 
 def _minimizer(optimizer: Optimizer | Minimizer) -> Minimizer:

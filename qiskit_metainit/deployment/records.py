@@ -42,7 +42,7 @@ class Job:
     stage: str
     """proposal, optimisation or final."""
     state: str
-    """posting, submitted, doubtful, done, released, lost or duplicate."""
+    """posting, submitted, doubtful, answered (not yet looked up for copies), done, released, lost or duplicate."""
     evaluations: int
     """Circuit evaluations."""
     shots: int

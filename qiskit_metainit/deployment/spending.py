@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
@@ -26,8 +27,9 @@ from qiskit_metainit.deployment.channel import Answer, Busy, Channel, JobFailed,
 from qiskit_metainit.deployment.ledger import Ledger, LedgerError
 from qiskit_metainit.deployment.records import Job, pack_points
 
-_ATTEMPTS = 4  # of a job that fails on the service
+_ATTEMPTS = 4  # of a job that fails on the service, or whose submissions stay unconfirmed
 _LEAST = 4  # a job is shrunk to a fourth of its shots at most: with fewer its noise would mislead more than it tells
+_DOUBT = 2.0  # times the estimate are booked where the service does not tell a charge, as ``Timing.interval`` has it
 
 
 class BudgetSpent(Exception):  # noqa: N818 it ends a run as planned
@@ -57,7 +59,8 @@ class LedgeredSampler(BaseSamplerV2):
     A job is written down with its tag before it is sent; what it may cost is reserved in the same transaction. After a
     crash or a lost answer the service is asked for the tag: the oldest job found is adopted, others are cancelled and
     booked if they ran. Where none is found the reservation stays until the budget is needed or the run ends, and the
-    service has been asked again.
+    service has been asked again. Two things are beyond this: a job that the service lists only after that, and one that
+    the service itself runs twice when nothing but the last reservation was left; the second is at least booked.
 
     Args:
         channel: runs the jobs.
@@ -99,7 +102,6 @@ class LedgeredSampler(BaseSamplerV2):
         self._grace = grace
         self._stage, self._reserved = "proposal", Reserve()
         self.sequence = self.shots = 0
-        self._stops: set[int] = set()
         self._digests: dict[int, tuple[QuantumCircuit, bytes]] = {}
 
     def run(self, pubs: Iterable[SamplerPubLike], *, shots: int | None = None) -> BasePrimitiveJob:
@@ -120,7 +122,7 @@ class LedgeredSampler(BaseSamplerV2):
         if len(counts) != 1 or None in counts:
             raise ValueError(f"One number of shots for the whole job is needed, but {counts} came. Split the job.")
         points = tuple(pub.parameter_values.as_array(pub.circuit.parameters) for pub in coerced)
-        flat = tuple(item.reshape(-1, item.shape[-1]) for item in points)
+        flat = tuple(item.reshape(math.prod(item.shape[:-1]), item.shape[-1]) for item in points)
         request = Request(
             pubs=tuple((pub.circuit, rows) for pub, rows in zip(coerced, flat, strict=True)),
             shots=int(counts.pop() or 0),
@@ -152,18 +154,15 @@ class LedgeredSampler(BaseSamplerV2):
             RunInterruptedError: if the service is out of reach.
         """
         for job in self.ledger.jobs(self.run_id, states=("doubtful",)):
-            while (found := self._find(job)) == [] and time.time() < job.sent + self._grace:
+            while not (found := self._find(job)) and time.time() < job.sent + self._grace:
                 time.sleep(min(0.5, self._grace / 10))
-            if found:
-                self._dispose(job, found, "found after the job had been sent anew")
+            self._dispose(job, found, "found after the job had been sent anew")
             self.ledger.settle(job, "released", spent=0, seconds=0.0)
 
     def _answer(self, request: Request) -> Answer:
         digest = self._digest(request)
-        stops = self.ledger.record(self.run_id).notes.get("stops", {})
-        if (reason := stops.get(str(self.sequence))) is not None and self.sequence not in self._stops:
-            self._stops.add(self.sequence)  # where the budget ended it the first time it ends it again
-            raise BudgetSpent(reason)
+        if (reason := self._stops().get(str(self.sequence))) is not None:
+            raise self._spent(reason)  # where the budget ended it the first time it ends it again
         known = self.ledger.jobs(self.run_id, self.sequence)
         if any(job.digest != digest for job in known):
             raise LedgerError(
@@ -171,27 +170,31 @@ class LedgeredSampler(BaseSamplerV2):
                 "Resume with the same versions, initializer and optimiser as at first; its results stay readable."
             )
         for job in known:
-            if job.state == "done":
-                return self.ledger.answer(job)
+            if job.state in ("answered", "done"):
+                return self._checked(job)
         failures = sum(job.state == "lost" for job in known)
+        unconfirmed = 0
         sent = next((job for job in known if job.state in ("posting", "submitted")), None)
         waited, pause = 0.0, 0.5
         while True:
             try:
+                sent = sent or self._late()
                 if sent is None:
                     job = self._reserve(request, digest)
                     job_id = self._submit(job, replace(request, shots=job.shots, max_seconds=int(job.seconds) or None))
                 else:
                     job, sent = sent, None
-                    job_id = job.job_id or self._adopt(job)
+                    job_id = job.job_id if job.job_id and self.channel.durable else self._adopt(job)
                 return self._collect(job, job_id)
             except Busy as error:
                 if waited + pause > self._patience:
                     raise self._interrupted(error) from error
                 time.sleep(pause)
                 waited, pause = waited + pause, min(2 * pause, 30.0)
-            except _Anew:
-                pass
+            except _Anew as error:
+                unconfirmed += 1
+                if unconfirmed >= _ATTEMPTS:
+                    raise self._interrupted(error) from error
             except JobFailed as error:
                 failures += 1
                 if error.cancelled or failures >= _ATTEMPTS:
@@ -221,6 +224,8 @@ class LedgeredSampler(BaseSamplerV2):
         if self.budget.qpu_seconds is not None and not self.channel.free:
             left = self.budget.qpu_seconds - spent.qpu_seconds - self._reserved.qpu_seconds
             if max(self.seconds(1, self.channel.cost(request)), 1.0) > left:
+                if self._released():
+                    return self._reserve(request, digest)
                 raise self._spent(f"the budget of {self.budget.qpu_seconds:g} QPU seconds")
             seconds = float(int(left))  # the service ends the job there, so it is what it may cost
         job = self.ledger.reserve(
@@ -256,15 +261,21 @@ class LedgeredSampler(BaseSamplerV2):
         except Unreachable as error:
             raise self._interrupted(error) from error
         except JobFailed as error:
-            if error.ran:  # the shots reserved are booked
-                self.ledger.settle(job, "lost", seconds=error.seconds, note=str(error))
-            else:
-                self.ledger.settle(job, "released", spent=0, seconds=error.seconds or 0.0, note=str(error))
+            self._sweep(job, job_id)
+            # The shots reserved are booked if it ran; if not, it was accepted all the same, and counts as a job.
+            spent, seconds = (None, error.seconds) if error.ran else (0, error.seconds or 0.0)
+            self.ledger.settle(job, "lost", spent=spent, seconds=seconds, note=str(error))
             raise
-        self.ledger.store(job, answer, spent=sum(bits.num_shots * bits.size for bits in answer.bits))
-        if self.channel.durable:
-            self._dispose(job, [other for other in self._find(job) if other != job_id], "the service has it twice")
-        return answer
+        taken = sum(bits.num_shots * bits.size for bits in answer.bits)
+        self.ledger.store(job, answer, spent=taken, seconds=self._charge(job) if answer.seconds is None else None)
+        return self._checked(self.ledger.job(job.number))
+
+    def _checked(self, job: Job) -> Answer:
+        """Return a stored answer, after the service has been asked for other jobs with its tag."""
+        if job.state == "answered":
+            self._sweep(job, job.job_id)
+            self.ledger.settle(job, "done")
+        return self.ledger.answer(job)
 
     def _adopt(self, job: Job) -> str:
         """Return the id of a job that may have been sent, or settle that it cannot be found and raise ``_Anew``."""
@@ -273,21 +284,41 @@ class LedgeredSampler(BaseSamplerV2):
                 self.ledger.settle(job, "released", spent=0, seconds=0.0, note="ended with its process")
             else:
                 self.ledger.settle(job, "lost", note="ended with its process; its shots are booked")
-            raise _Anew
+            raise _Anew("A job ended with its process.")
         end = max(time.time(), job.sent) + self._grace
         while not (found := self._find(job)):
             if time.time() >= end:
                 self.ledger.settle(job, "doubtful", note="its submission was not confirmed")
-                raise _Anew
+                raise _Anew("The service does not confirm what it is sent.")
             time.sleep(min(0.5, self._grace / 10))
         self.ledger.settle(job, "submitted", job_id=found[0])
         self._dispose(job, found[1:], "the service has it twice")
         return found[0]
 
+    def _late(self) -> Job | None:
+        """Return a submission of the next job that had not been found and is now."""
+        doubtful = self.ledger.jobs(self.run_id, self.sequence, states=("doubtful",))
+        return next((job for job in doubtful if self._find(job)), None)
+
+    def _sweep(self, job: Job, job_id: str | None) -> None:
+        """Dispose of what else the service has with a job's tag."""
+        if self.channel.durable:
+            self._dispose(job, [other for other in self._find(job) if other != job_id], "the service has it twice")
+
     def _dispose(self, job: Job, job_ids: list[str], note: str) -> None:
         for job_id in job_ids:
-            if not self.channel.cancel(job_id):
-                self.ledger.duplicate(job, job_id, spent=job.spent, note=note)
+            try:
+                unpaid = self.channel.cancel(job_id)
+            except Unreachable as error:
+                raise self._interrupted(error) from error
+            if not unpaid:
+                self.ledger.duplicate(job, job_id, spent=job.spent, seconds=self._charge(job), note=note)
+
+    def _charge(self, job: Job) -> float:
+        """Return the QPU seconds to book where the service does not tell: of its copy, or from above by the model."""
+        if job.state in ("answered", "done"):
+            return job.seconds
+        return min(job.seconds, _DOUBT * self.seconds(1, job.spent))
 
     def _find(self, job: Job) -> list[str]:
         try:
@@ -302,10 +333,15 @@ class LedgeredSampler(BaseSamplerV2):
         return self.ledger.spent(self.run_id) != before
 
     def _spent(self, reason: str) -> BudgetSpent:
-        stops = dict(self.ledger.record(self.run_id).notes.get("stops", {}))
-        self.ledger.note(self.run_id, stops=stops | {str(self.sequence): reason})
-        self._stops.add(self.sequence)
+        stops, place = self._stops(), str(self.sequence)
+        if place not in stops:
+            self.ledger.note(self.run_id, stops={**stops, place: reason})
+        self.sequence += 1  # what is asked for instead is another job
         return BudgetSpent(reason)
+
+    def _stops(self) -> dict[str, str]:
+        """Return where in the run the budget did not pay for a job, and why."""
+        return dict(self.ledger.record(self.run_id).notes.get("stops", {}))
 
     def _interrupted(self, error: Exception) -> RunInterruptedError:
         return RunInterruptedError(

@@ -15,12 +15,12 @@ import pytest
 from torch import Tensor
 
 from qiskit_metainit import artifact, cli, plugins
+from qiskit_metainit.deployment import OPTIMIZERS
 from qiskit_metainit.engine import Engine
 from qiskit_metainit.engines.spsa import Spsa
 from qiskit_metainit.engines.statevector import Statevector
 from qiskit_metainit.initializer import MetaInitializer
 from qiskit_metainit.problems.maxcut import MaxCut
-from qiskit_metainit.deployment import OPTIMIZERS
 from qiskit_metainit.task import Task
 
 pytestmark = [
@@ -35,33 +35,9 @@ Program = Callable[..., Answer]
 COMMANDS = [command.name or command.callback.__name__ for command in cli.app.registered_commands if command.callback]
 
 
-@pytest.fixture
-def metainit(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Program:
-    """The program in this process: exit code, standard output, standard error."""
-
-    def run(*arguments: object) -> Answer:
-        monkeypatch.setattr(sys, "argv", ["metainit", *map(str, arguments)])
-        code: Any = 0
-        try:
-            cli.main()
-        except SystemExit as end:
-            code = end.code or 0
-        captured = capsys.readouterr()
-        return int(code), captured.out, captured.err
-
-    return run
-
-
 def flat(text: str) -> str:
     """Without line breaks and boxes, wherever the terminal's width put them."""
     return " ".join("".join(" " if c in "│╭╮╰╯─━┃|" else c for c in text).split())
-
-
-@pytest.fixture
-def graph(tmp_path: Path) -> Path:
-    path = tmp_path / "graph.edgelist"
-    path.write_text("a b\nb c 2.0\nc a\nc d 0.5\n")
-    return path
 
 
 QUICK = ("--reps", 1, "--evaluations", 6, "--shots-per-eval", 64)

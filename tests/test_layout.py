@@ -1,5 +1,4 @@
 import itertools
-import time
 from collections.abc import Mapping
 from typing import Any
 
@@ -8,17 +7,26 @@ import pytest
 from qiskit import ClassicalRegister, QuantumCircuit, QuantumRegister
 from qiskit.circuit import ParameterVector
 from qiskit.circuit.library import qaoa_ansatz
-from qiskit.primitives import BackendSamplerV2, BasePrimitiveJob, BaseSamplerV2, StatevectorSampler
+from qiskit.primitives import (
+    BackendEstimatorV2,
+    BackendSamplerV2,
+    BaseEstimatorV2,
+    BasePrimitiveJob,
+    BaseSamplerV2,
+    StatevectorEstimator,
+    StatevectorSampler,
+)
 from qiskit.providers import BackendV2
 from qiskit.providers.fake_provider import GenericBackendV2
 from qiskit.quantum_info import SparsePauliOp, Statevector
 from qiskit.transpiler import CouplingMap, PassManager, generate_preset_pass_manager
 from qiskit_aer import AerSimulator
-from qiskit_aer.noise import NoiseModel
+from qiskit_aer.primitives import EstimatorV2 as AerEstimator
 from qiskit_aer.primitives import SamplerV2 as AerSampler
 
-from qiskit_metainit.backends import fake_backend, noisy_simulator, restricted_backend
-from qiskit_metainit.deployment import LayoutSafeSampler, layout_safe, shot_sampler
+from qiskit_metainit.backends import active_simulator, fake_backend, noisy_simulator, restricted_backend
+from qiskit_metainit.deployment.expectation import SampledEstimator
+from qiskit_metainit.deployment.layout import LayoutSafeEstimator, LayoutSafeSampler, layout_safe, shot_sampler
 
 MAXCUT = SparsePauliOp.from_list([("IIZZ", 0.5), ("IZZI", 0.8), ("ZZII", 0.3), ("ZIIZ", 0.9), ("IIII", -1.25)])
 FIELD = SparsePauliOp.from_list([("IIZZ", 0.5), ("ZZII", 0.3), ("ZIIZ", 0.9), ("IIIZ", 0.7), ("IIZI", -0.4)])
@@ -66,102 +74,6 @@ class Recording(StatevectorSampler):
     def run(self, pubs: Any, *, shots: int | None = None) -> BasePrimitiveJob[Any, Any]:
         self.sent.append(list(pubs))
         return super().run(self.sent[-1], shots=shots)
-
-
-# Regions and backends
-
-
-@pytest.mark.parametrize("num_qubits", [1, 4, 7, 13])
-def test_restricted_backend_is_connected_and_keeps_the_calibration(fez: BackendV2, num_qubits: int) -> None:
-    start = time.perf_counter()
-    small = restricted_backend(fez, num_qubits)
-    noise = NoiseModel.from_backend(small)
-    print(f"restricting to {num_qubits} qubits and its noise model: {time.perf_counter() - start:.3f} s")
-    assert small.num_qubits == num_qubits
-    assert num_qubits == 1 or small.coupling_map.is_connected()
-    assert set(noise.noise_qubits) == set(range(num_qubits))
-    for name in ("cz", "sx", "measure"):
-        for place, properties in small.target[name].items() if name in small.target else ():
-            original = tuple(small.qubits[qubit] for qubit in place)
-            assert properties == fez.target[name][original]
-            assert properties.error < 1
-    for qubit, properties in zip(small.qubits, small.target.qubit_properties, strict=True):
-        assert (properties.t1, properties.t2) == (
-            fez.target.qubit_properties[qubit].t1,
-            fez.target.qubit_properties[qubit].t2,
-        )
-    assert not {"if_else", "for_loop", "switch_case"} & set(small.target.operation_names)
-    assert restricted_backend(fez, num_qubits).qubits == small.qubits
-
-
-def test_region_is_the_best_of_all_connected_ones(fez: BackendV2) -> None:
-    target = fez.target
-    cz = {place: properties.error for place, properties in target["cz"].items() if properties.error < 1}
-    readout = {place[0]: properties.error for place, properties in target["measure"].items()}
-    trees: dict[frozenset[int], float] = {frozenset({qubit}): error for qubit, error in readout.items()}
-    for _ in range(3):  # every connected set grows from a smaller one
-        larger: dict[frozenset[int], float] = {}
-        for region, cost in trees.items():
-            for (a, b), error in cz.items():
-                if a in region and b not in region:
-                    grown = region | {b}
-                    larger[grown] = min(larger.get(grown, np.inf), cost + error + readout[b])
-        trees = larger
-    assert frozenset(restricted_backend(fez, 4).qubits) == min(trees, key=trees.__getitem__)
-
-
-def test_faulty_couplings_and_qubits_are_left_out() -> None:
-    device = GenericBackendV2(6, basis_gates=["cz", "sx", "rz", "x"], coupling_map=CouplingMap.from_line(6), seed=3)
-    for place in ((2, 3), (3, 2)):
-        properties = device.target["cz"][place]
-        properties.error = 1.0
-        device.target.update_instruction_properties("cz", place, properties)
-    device.target.update_instruction_properties("measure", (0,), None)  # unknown is not faulty
-    properties = device.target["sx"][(5,)]
-    properties.error = 1.0
-    device.target.update_instruction_properties("sx", (5,), properties)
-    assert restricted_backend(device, 3).qubits == (0, 1, 2)
-    with pytest.raises(ValueError, match=r"4 connected working qubits .* from 1 to 3\. Take"):
-        restricted_backend(device, 4)
-
-
-@pytest.mark.parametrize("num_qubits", [0, 157])
-def test_impossible_sizes_are_refused(fez: BackendV2, num_qubits: int) -> None:
-    with pytest.raises(ValueError, match=f"{num_qubits} connected working qubits are needed"):
-        restricted_backend(fez, num_qubits)
-
-
-@no_relaxation
-def test_restricted_backend_runs_on_its_qubits_of_the_whole() -> None:
-    whole = GenericBackendV2(6, coupling_map=CouplingMap.from_line(6), noise_info=False)
-    small = restricted_backend(whole, 3)
-    circuit = QuantumCircuit(3)
-    circuit.x(2)
-    circuit.measure_all()
-    for pubs in ([circuit], [circuit, circuit]):
-        for result in BackendSamplerV2(backend=small).run(pubs, shots=10).result():
-            assert result.data.meas.get_counts() == {"100": 10}
-    assert small.run(circuit, shots=5).result().get_counts() == {"100": 5}
-    assert small.max_circuits == whole.max_circuits
-
-
-def test_noisy_simulator_is_small_noisy_and_seeded(fez: BackendV2) -> None:
-    simulator = noisy_simulator(fez, 4, seed=5)
-    assert simulator.num_qubits == 4
-    assert simulator.options.method == "density_matrix"
-    assert not simulator.options.noise_model.is_ideal()
-    assert simulator.options.seed_simulator == noisy_simulator(fez, 4, seed=5).options.seed_simulator
-    assert noisy_simulator(fez, 4).options.seed_simulator is None
-    assert noisy_simulator(fez, 11).options.method == "statevector"
-
-
-def test_fake_backends_come_by_name(fez: BackendV2) -> None:
-    assert fez.name == "fake_fez"
-    assert fake_backend("fake_manila").num_qubits == 5
-    with pytest.raises(ValueError, match=r"'fake_fess' came. Try one of .*fake_fez"):
-        fake_backend("fake_fess")
-    with pytest.raises(ValueError, match="Try one of fake_aachen, "):
-        fake_backend("?")
 
 
 # Bits, layouts and distributions
@@ -409,6 +321,172 @@ def test_sampling_vqe_runs_through_a_layout() -> None:
     result = SamplingVQE(sampler, crooked(), COBYLA(maxiter=6), initial_point=ANGLES).compute_minimum_eigenvalue(FIELD)
     assert result.optimal_point.shape == (4,)
     assert sampler.transpilations == 1
+
+
+# Estimators
+
+TILTED = SparsePauliOp.from_list([("IIZZ", 0.5), ("XIIX", 0.3), ("ZYIY", 0.9), ("IIIZ", 0.7), ("IIXI", -0.4)])
+
+
+def exact_value(circuit: QuantumCircuit, point: Any, observable: SparsePauliOp) -> float:
+    return float(np.real(Statevector(circuit.assign_parameters(point)).expectation_value(observable)))
+
+
+class Remembering(StatevectorEstimator):
+    """The exact estimator, remembering what it was sent."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.sent: list[list[Any]] = []
+
+    def run(self, pubs: Any, *, precision: float | None = None) -> BasePrimitiveJob[Any, Any]:
+        self.sent.append(list(pubs))
+        return super().run(self.sent[-1], precision=precision)
+
+
+@pytest.mark.parametrize("size", [4, 7])
+def test_observables_follow_their_circuits_through_a_layout(size: int) -> None:
+    """Templates of a chain, simulated exactly: routing permutes the qubits, and every observable must notice."""
+    device = noiseless_chain(size)
+    wrapped = Remembering()
+    estimator = layout_safe(wrapped, device)
+    points = np.random.default_rng(3).uniform(-1, 1, (3, 1, 4))
+    observables = [TILTED, FIELD, SparsePauliOp(["ZIII"]), SparsePauliOp(["IXII"])]
+    result = estimator.run([(crooked(), observables, points), (crooked(3), "0+r", [0.1, 0.2, 0.3])]).result()
+    exact = [[exact_value(crooked(), point[0], observable) for observable in observables] for point in points]
+    np.testing.assert_allclose(result[0].data.evs, exact, atol=1e-9)
+    zero, plus, right = np.array([[1, 0], [0, 0]]), np.full((2, 2), 0.5), np.array([[1, -1j], [1j, 1]]) / 2
+    state = Statevector(crooked(3).assign_parameters([0.1, 0.2, 0.3])).data
+    projected = np.vdot(state, np.kron(np.kron(zero, plus), right) @ state).real
+    assert result[1].data.evs == pytest.approx(projected, abs=1e-9)
+    assert (estimator.jobs, estimator.circuits, estimator.transpilations) == (1, 4, 2)
+    template = wrapped.sent[0][0].circuit
+    assert template.num_qubits == size
+    assert set(template.count_ops()) <= {"cz", "sx", "rz", "x", "barrier"}
+    places = estimator._templates.template(estimator._templates.parse(crooked()).structure).qubits
+    assert places != tuple(range(4))  # the test can fail
+
+
+def test_bound_circuits_share_a_template_and_parametric_ones_are_parsed_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    wrapped = Remembering()
+    estimator = layout_safe(wrapped, noiseless_chain(5))
+    circuit = crooked()
+    for point in (ANGLES, [0.0] * 4):
+        found = estimator.run([(circuit.assign_parameters(point), TILTED)]).result()[0].data.evs
+        assert found == pytest.approx(exact_value(circuit, point, TILTED), abs=1e-9)
+        estimator.run([(circuit, TILTED, point)]).result()
+    assert estimator.transpilations == 1
+    assert wrapped.sent[1][0].circuit is wrapped.sent[3][0].circuit
+    monkeypatch.setattr(estimator._templates._flatten, "run", None)
+    estimator.run([(circuit, TILTED, ANGLES)]).result()  # nothing is flattened again
+
+
+def test_angles_that_are_no_weighted_sums_are_bound_one_by_one() -> None:
+    a, b = ParameterVector("v", 2)
+    circuit = QuantumCircuit(2)
+    circuit.rx(a * b, 0)
+    circuit.ry(2 * a - b + 0.3, 1)
+    circuit.rz(b.sin(), 0)
+    circuit.cx(0, 1)
+    circuit.rx(0.7, 0)
+    observable = SparsePauliOp(["ZY", "XZ"], [0.4, 0.7])
+    points = np.random.default_rng(5).uniform(-2, 2, (2, 3, 2))
+    found = layout_safe(StatevectorEstimator()).run([(circuit, observable, points)]).result()[0].data.evs
+    exact = [[exact_value(circuit, point, observable) for point in row] for row in points]
+    np.testing.assert_allclose(found, exact, atol=1e-9)
+
+
+@no_relaxation
+@pytest.mark.parametrize(
+    ("estimator", "tolerance"),
+    [
+        (BackendEstimatorV2(backend=GenericBackendV2(6, noise_info=False), options={"seed_simulator": 1}), 0.05),
+        (AerEstimator.from_backend(noiseless_chain(5)), 1e-6),
+        (SampledEstimator(BackendSamplerV2(backend=noiseless_chain(5), options={"seed_simulator": 1}), 4000), 0.1),
+        (StatevectorEstimator(), 1e-9),
+    ],
+    ids=["backend", "aer", "sampled", "statevector"],
+)
+def test_estimators_of_every_kind_are_adapted(estimator: BaseEstimatorV2, tolerance: float) -> None:
+    adapted = layout_safe(estimator)
+    assert isinstance(adapted, LayoutSafeEstimator)
+    assert layout_safe(adapted) is adapted
+    found = adapted.run([(crooked(), TILTED, ANGLES)]).result()[0].data.evs
+    assert found == pytest.approx(exact_value(crooked(), ANGLES, TILTED), abs=tolerance)
+
+
+@pytest.mark.filterwarnings("ignore:.*qiskit_ibm_runtime.*:DeprecationWarning")
+@pytest.mark.filterwarnings("ignore:.*local testing mode.*:UserWarning")
+def test_vqe_runs_on_a_fake_backend_in_the_runtimes_local_mode() -> None:
+    from qiskit_algorithms import VQE
+    from qiskit_algorithms.optimizers import COBYLA
+    from qiskit_ibm_runtime import EstimatorV2
+
+    wrapped = EstimatorV2(mode=fake_backend("fake_manila"), options={"simulator": {"seed_simulator": 3}})
+    estimator = layout_safe(wrapped)
+    observable = SparsePauliOp(["ZZI", "IXX", "IIZ"], [0.5, 0.4, 0.3])
+    ansatz = crooked(3)
+    solver = VQE(estimator, ansatz, COBYLA(maxiter=8), initial_point=[0.1, 0.2, 0.3])
+    result = solver.compute_minimum_eigenvalue(observable)
+    assert estimator.transpilations == 1
+    assert estimator.jobs == result.cost_function_evals
+    noiseless = exact_value(ansatz, result.optimal_point, observable)
+    assert result.eigenvalue == pytest.approx(noiseless, abs=0.25)  # the device's noise and 4096 shots
+
+
+@old_ansatz
+@pytest.mark.parametrize("inside", [True, False], ids=["one template", "a template a basis"])
+def test_vqe_of_uccsd_runs_on_counts_of_a_device(inside: bool, fez: BackendV2) -> None:
+    """H2 in two electrons on four qubits under a device's noise, by counts alone."""
+    from qiskit_algorithms import VQE
+    from qiskit_algorithms.optimizers import COBYLA
+    from qiskit_nature.second_q.circuit.library import UCCSD, HartreeFock
+    from qiskit_nature.second_q.mappers import JordanWignerMapper
+
+    mapper = JordanWignerMapper()
+    ansatz = UCCSD(2, (1, 1), mapper, initial_state=HartreeFock(2, (1, 1), mapper))
+    hydrogen = SparsePauliOp.from_list(
+        [
+            *[("IIII", -0.81), ("IIIZ", 0.17), ("IIZI", -0.22), ("IZII", 0.17), ("ZIII", -0.22), ("IIZZ", 0.12)],
+            *[("IZIZ", 0.168), ("ZIIZ", 0.166), ("IZZI", 0.166), ("ZIZI", 0.174), ("ZZII", 0.12)],
+            *[("YYYY", 0.045), ("XXYY", 0.045), ("YYXX", 0.045), ("XXXX", 0.045)],
+        ]
+    )
+    sampler = BackendSamplerV2(backend=active_simulator(fez), options={"seed_simulator": 5})
+    counted = SampledEstimator(sampler if inside else layout_safe(sampler), 2000)
+    estimator = layout_safe(counted) if inside else counted
+    point = np.array([0.0, 0.0, 0.1])
+    result = VQE(estimator, ansatz, COBYLA(maxiter=4), initial_point=point).compute_minimum_eigenvalue(hydrogen)
+    bases = 5
+    evaluations = result.cost_function_evals
+    assert counted.jobs == evaluations
+    assert counted.shots_taken == evaluations * bases * 2000
+    assert (estimator if inside else counted.sampler).transpilations == (1 if inside else bases)
+    assert result.eigenvalue == pytest.approx(exact_value(ansatz, result.optimal_point, hydrogen), abs=0.15)
+
+
+def test_estimators_refuse_measured_circuits_and_other_things_are_no_primitives() -> None:
+    with pytest.raises(ValueError, match="without measurements is needed"):
+        layout_safe(StatevectorEstimator()).run([(crooked().measure_all(inplace=False), TILTED, ANGLES)])
+    with pytest.raises(TypeError, match="a GenericBackendV2 came"):
+        layout_safe(GenericBackendV2(2))  # type: ignore[call-overload]
+
+
+def test_results_name_the_backends_qubits() -> None:
+    """A flipped qubit reads 1 on the backend's qubit that the metadata name."""
+    device = noiseless_chain(6)
+    wrapped = Recording(seed=1)
+    circuit = QuantumCircuit(4, 3)
+    circuit.x(2)
+    circuit.cx(0, 3)
+    circuit.measure([2, 0], [2, 0])
+    result = layout_safe(wrapped, device).run([circuit], shots=3).result()[0]
+    origins = result.metadata["qubits"]["c"]
+    assert origins[1] == -1
+    template = wrapped.sent[0][0][0]
+    read = {template.find_bit(i.clbits[0]).index: template.find_bit(i.qubits[0]).index for i in template if i.clbits}
+    assert (origins[0], origins[2]) == (read[0], read[1])
+    assert result.data.c.get_counts() == {"100": 3}
 
 
 # Errors
