@@ -54,6 +54,9 @@ FirstShots = Annotated[
 ]
 Evaluations = Annotated[int, typer.Option(help="The optimizer's most iterations.", min=1)]
 OptimizerName = Annotated[Optimizer, typer.Option(help="Of qiskit-algorithms.")]
+ReadoutShots = Annotated[
+    int, typer.Option(help="Shots of each of two circuits that calibrate the readout, to take its errors out.", min=0)
+]
 RunMode = Annotated[Mode, typer.Option(help="On IBM Quantum: single jobs, a batch, or a session (not on Open plans).")]
 LedgerFile = Annotated[
     Path | None,
@@ -75,6 +78,7 @@ def solve(
     first_shots: FirstShots = None,
     evaluations: Evaluations = 60,
     optimizer: OptimizerName = Optimizer.COBYLA,
+    readout_shots: ReadoutShots = 0,
     mode: RunMode = Mode.JOB,
     simulate: Simulate = False,
     noise: Annotated[str | None, typer.Option(help="The same as --backend, for a fake device.")] = None,
@@ -98,6 +102,7 @@ def solve(
             budget=ShotBudget(shots=shots, jobs=jobs, qpu_seconds=qpu_seconds),
             shots_per_evaluation=_schedule(first_shots, shots_per_eval, evaluations),
             evaluations=evaluations,
+            readout_shots=readout_shots,
             backend=chosen,
             ledger=ledger or LEDGER,
             seed=seed,
@@ -120,6 +125,7 @@ def plan(
     first_shots: FirstShots = None,
     evaluations: Evaluations = 60,
     optimizer: OptimizerName = Optimizer.COBYLA,
+    readout_shots: ReadoutShots = 0,
     mode: RunMode = Mode.JOB,
     simulate: Simulate = False,
     as_json: AsJson = False,
@@ -140,6 +146,7 @@ def plan(
             initializer=initializer,
             optimizer=chosen_optimizer(optimizer.value, evaluations, problem),
             shots_per_evaluation=_schedule(first_shots, shots_per_eval, evaluations),
+            readout_shots=readout_shots,
         )
     if as_json:
         typer.echo(json.dumps(made.as_json(), indent=1))

@@ -97,6 +97,7 @@ def solve(
     budget: ShotBudget,
     shots_per_evaluation: ShotSchedule,
     evaluations: int,
+    readout_shots: int,
     backend: BackendV2,
     ledger: Path | None,
     seed: int,
@@ -114,6 +115,7 @@ def solve(
         budget: the whole run's.
         shots_per_evaluation: of every circuit.
         evaluations: the optimiser's most iterations (evaluations for COBYLA).
+        readout_shots: of each of two circuits that calibrate the readout; 0 for none.
         backend: what runs the circuits.
         ledger: the file that keeps the run, or None.
         seed: of the shot noise of simulators, and of the optimiser.
@@ -138,6 +140,7 @@ def solve(
             initializer=initializer,
             optimizer=chosen_optimizer(optimizer, evaluations, problem),
             shots_per_evaluation=shots_per_evaluation,
+            readout_shots=readout_shots,
             progress=lambda count, _: progress("evaluations", count, max(planned, count)),
         )
     progress("evaluations", len(run.energies), len(run.energies))

@@ -456,7 +456,7 @@ def test_vqe_of_uccsd_runs_on_counts_of_a_device(inside: bool, fez: BackendV2) -
     counted = SampledEstimator(sampler if inside else layout_safe(sampler), 2000)
     estimator = layout_safe(counted) if inside else counted
     point = np.array([0.0, 0.0, 0.1])
-    result = VQE(estimator, ansatz, COBYLA(maxiter=4), initial_point=point).compute_minimum_eigenvalue(hydrogen)
+    result = VQE(estimator, ansatz, COBYLA(maxiter=6), initial_point=point).compute_minimum_eigenvalue(hydrogen)
     bases = 5
     evaluations = result.cost_function_evals
     assert counted.jobs == evaluations

@@ -117,6 +117,7 @@ class Deployment:
         optimizer: str | Optimizer | Minimizer = "cobyla",
         shots_per_evaluation: int | ShotSchedule = 1024,
         final_shots: int | None = None,
+        readout_shots: int = 0,
         progress: Callable[[int, float], None] | None = None,
     ) -> Run:
         """Begin a run and carry it out.
@@ -129,6 +130,8 @@ class Deployment:
             optimizer: a name, one of qiskit-algorithms, or any called like ``scipy.optimize.minimize``.
             shots_per_evaluation: of each circuit evaluation in every measurement basis, or how they grow.
             final_shots: of the final sampling in every basis; by default as an evaluation's last.
+            readout_shots: of each of two circuits that calibrate the readout before all else; its errors are taken out
+                of the energies then. 0: they stay.
             progress: called with (evaluations, measured energy).
 
         Raises:
@@ -145,6 +148,7 @@ class Deployment:
             optimizer=optimizer,
             shots_per_evaluation=shots_per_evaluation,
             final_shots=final_shots,
+            readout_shots=readout_shots,
         )
         self._check_budget(workload, meta)
         settings = {
@@ -207,6 +211,7 @@ class Deployment:
         optimizer: str | Optimizer | Minimizer = "cobyla",
         shots_per_evaluation: int | ShotSchedule = 1024,
         final_shots: int | None = None,
+        readout_shots: int = 0,
     ) -> Workload:
         """Return what ``run`` with the same arguments would do, checked."""
         if not isinstance(problem, Problem):
@@ -232,7 +237,7 @@ class Deployment:
                 f"A backend of {problem.num_qubits} qubits is needed, but {self.backend.name} has "
                 f"{self.backend.num_qubits}. Take a larger one, or a smaller problem."
             )
-        return Workload(problem, reps, optimizer, schedule, final_shots)
+        return Workload(problem, reps, optimizer, schedule, final_shots, readout_shots)
 
     def plan(
         self,
@@ -281,7 +286,8 @@ class Deployment:
     def _check_budget(self, workload: Workload, meta: MetaInitializer) -> None:
         queries, bases = workload.queries(meta), workload.bases
         first = workload.schedule(0)
-        least = ((queries + 1) * first + workload.final_shots) * bases
+        least = ((queries + 1) * first + workload.final_shots) * bases + 2 * workload.readout_shots
+        jobs = queries + 2 + (workload.readout_shots > 0)
         told = f"{queries} queries, one evaluation and the final sampling"
         if self.budget.shots is not None and self.budget.shots < least:
             raise BudgetError(
@@ -289,10 +295,8 @@ class Deployment:
                 f"{f' in {bases} bases' if bases > 1 else ''}), but shots={self.budget.shots} came. Raise it, or lower "
                 "the shots per evaluation."
             )
-        if self.budget.jobs is not None and self.budget.jobs < queries + 2:
-            raise BudgetError(
-                f"At least {queries + 2} jobs are needed ({told}), but jobs={self.budget.jobs} came. Raise it."
-            )
+        if self.budget.jobs is not None and self.budget.jobs < jobs:
+            raise BudgetError(f"At least {jobs} jobs are needed ({told}), but jobs={self.budget.jobs} came. Raise it.")
 
     def _carry(
         self,

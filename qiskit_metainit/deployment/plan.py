@@ -98,13 +98,15 @@ def make_plan(
     simulator = is_simulator(backend)
     if evaluations is not None:
         shots = {
+            "calibration": 2 * workload.readout_shots,
             "proposal": queries * workload.schedule(0) * workload.bases,
             "optimisation": _shots(workload, evaluations),
             "final": workload.final_shots * workload.bases,
         }
         if budget.shots is not None:  # the last job is shrunk to what is left
-            shots["optimisation"] = min(shots["optimisation"], budget.shots - shots["proposal"] - shots["final"])
-        jobs = queries + evaluations + 1
+            fixed = sum(shots.values()) - shots["optimisation"]
+            shots["optimisation"] = min(shots["optimisation"], budget.shots - fixed)
+        jobs = (workload.readout_shots > 0) + queries + evaluations + 1
         if not simulator:
             total = sum(shots.values())
             seconds = (timing.seconds(jobs, total), *timing.interval(jobs, total))
@@ -158,9 +160,10 @@ def _evaluations(workload: Workload, queries: int, budget: ShotBudget) -> int | 
     """Return how many evaluations the optimiser may make before it or the budget ends, or None."""
     limits = [] if workload.most_evaluations is None else [workload.most_evaluations]
     if budget.jobs is not None:
-        limits.append(budget.jobs - queries - 1)
+        limits.append(budget.jobs - queries - 1 - (workload.readout_shots > 0))
     if budget.shots is not None:
         left = budget.shots - (queries * workload.schedule(0) + workload.final_shots) * workload.bases
+        left -= 2 * workload.readout_shots
         count = 0
         while left > 0 and (not limits or count < min(limits)):
             asked = workload.schedule(count) * workload.bases

@@ -30,6 +30,7 @@ from qiskit_metainit.engines.sampling import Sampling
 from qiskit_metainit.initializer import MetaInitializer
 from qiskit_metainit.problem import PauliTerms, Problem, is_diagonal
 from qiskit_metainit.proposal import Proposal
+from qiskit_metainit.readout import ReadoutCalibration
 from qiskit_metainit.task import Task, scale_of
 
 OPTIMIZERS = ("cobyla", "spsa", "l_bfgs_b", "nelder_mead")
@@ -87,6 +88,8 @@ class Workload:
     """Shots of the queries (as of the first evaluation) and of each evaluation, in every measurement basis."""
     final_shots: int
     """Of the final sampling, in every basis."""
+    readout_shots: int = 0
+    """Of each of two circuits that calibrate the readout, whose errors are then taken out of the energies; 0: none."""
 
     @property
     def bases(self) -> int:
@@ -150,7 +153,9 @@ class Run:
     spent: Spent
     """Everything, the final sampling included."""
     shots_by_stage: dict[str, int]
-    """Shots of the proposal, the optimisation and the final sampling."""
+    """Shots of the calibration, the proposal, the optimisation and the final sampling."""
+    readout: ReadoutCalibration | None
+    """The readout errors that were taken out of the energies, if they were."""
     seconds: float
     """Wall-clock time, of the last process that carried it on."""
 
@@ -195,17 +200,18 @@ class Meter:
 
     def __init__(self, workload: Workload, spender: BaseSamplerV2, templates: Templates, target: Target) -> None:
         self._task = Task.of(workload.problem, reps=workload.reps)
+        self._sampler = LayoutSafeSampler(spender, templates)
         self._source: Sampling | SampledEstimator
         self.engine: Engine
         """Answers an initializer's queries."""
         if is_diagonal(workload.problem.operator):
-            sampling = Sampling(LayoutSafeSampler(spender, templates), shots=workload.schedule(0))
+            sampling = Sampling(self._sampler, shots=workload.schedule(0))
             self.engine = self._source = sampling
         elif {"rz", "sx"} <= set(target.operation_names):  # bases are rotated into by gates that the backend has
             self._source = SampledEstimator(spender, workload.schedule(0))
             self.engine = ParameterShift(LayoutSafeEstimator(self._source, templates))
         else:  # the circuit is transpiled again in every basis
-            self._source = SampledEstimator(LayoutSafeSampler(spender, templates), workload.schedule(0))
+            self._source = SampledEstimator(self._sampler, workload.schedule(0))
             self.engine = ParameterShift(self._source)
 
     def measure(self, points: NDArray[np.float64], shots: int) -> NDArray[np.float64]:
@@ -213,6 +219,12 @@ class Meter:
         self._source.shots = shots
         values = self.engine.expectation([self._task] * len(points), torch.as_tensor(points))
         return np.asarray(values.numpy(), dtype=float)
+
+    def calibrate(self, shots: int) -> ReadoutCalibration:
+        """Measure the readout errors of the circuit's qubits in one job, and take them out of energies from now on."""
+        readout = ReadoutCalibration.measure(self._sampler, range(self._task.hamiltonian.num_qubits), shots=shots)
+        self._source.readout = readout
+        return readout
 
 
 def carry_out(
@@ -242,8 +254,13 @@ def carry_out(
     final = Reserve(final.shots, final.jobs, spender.seconds(1, final.shots))
 
     first = workload.schedule(0) * workload.bases
-    spender.enter("proposal", Reserve(final.shots + first, 2, final.qpu_seconds + spender.seconds(1, first)))
+    least = Reserve(final.shots + first, 2, final.qpu_seconds + spender.seconds(1, first))
+    readout = None
     try:
+        if workload.readout_shots:
+            spender.enter("calibration", least)
+            readout = meter.calibrate(workload.readout_shots)
+        spender.enter("proposal", least)
         proposal = propose(meter.engine)
     except BudgetSpent as spent:
         raise BudgetError(
@@ -297,6 +314,7 @@ def carry_out(
         stopped=stopped,
         spent=ledger.spent(run),
         shots_by_stage=ledger.by_stage(run),
+        readout=readout,
         seconds=time.perf_counter() - clock,
     )
 
@@ -311,6 +329,8 @@ def best_bitstring(ledger: Ledger, run: str, operator: SparsePauliOp) -> str:
     close = 1e-12 * float(np.abs(operator.coeffs).sum())
     best: dict[str, float] = {}
     for job in ledger.jobs(run, states=("done",)):
+        if job.stage == "calibration":
+            continue
         for bits in ledger.answer(job).bits:
             seen = np.unique(bits.to_bool_array(order="little").reshape(-1, bits.num_bits), axis=0)
             signs = 1.0 - 2.0 * ((seen.astype(np.int64) @ operator.paulis.z.T.astype(np.int64)) & 1)

@@ -39,6 +39,7 @@ def as_json(workload: Workload) -> dict[str, Any]:
         "optimizer": _optimizer(workload.optimizer),
         "schedule": asdict(workload.schedule),
         "final_shots": workload.final_shots,
+        "readout_shots": workload.readout_shots,
     }
 
 
@@ -69,7 +70,7 @@ def from_json(stored: Mapping[str, Any], optimizer: Optimizer | Minimizer | None
     if optimizer is None:
         optimizer = getattr(optimizers, known["name"])(**known["settings"])
     schedule = ShotSchedule(**stored["schedule"])
-    return Workload(problem, stored["reps"], optimizer, schedule, stored["final_shots"])
+    return Workload(problem, stored["reps"], optimizer, schedule, stored["final_shots"], stored["readout_shots"])
 
 
 def proposal_as_json(proposal: Proposal) -> dict[str, Any]:
@@ -95,6 +96,7 @@ def run_as_json(run: Run) -> dict[str, Any]:
         "stopped": run.stopped,
         "spent": asdict(run.spent),
         "shots_by_stage": run.shots_by_stage,
+        "readout": None if run.readout is None else asdict(run.readout),
         "seconds": run.seconds,
     }
 

@@ -15,7 +15,7 @@ from torch import Tensor
 from qiskit_metainit.budget import Budget
 from qiskit_metainit.engine import Transpiler, check_points, check_shots, rows_by_task
 from qiskit_metainit.problem import is_diagonal
-from qiskit_metainit.readout import mean_energy
+from qiskit_metainit.readout import ReadoutCalibration, backend_qubits, mean_energy
 from qiskit_metainit.task import Task
 
 
@@ -28,6 +28,9 @@ class Sampling:
         sampler: any sampler primitive.
         shots: of every circuit evaluation; by default the sampler's own.
         pass_manager: transpiles each measured circuit once.
+
+    Attributes:
+        readout: of the backend's qubits, to take readout errors out; None takes outcomes as they are.
     """
 
     order = 0
@@ -45,6 +48,7 @@ class Sampling:
         self.shots = shots
         self.pass_manager = pass_manager
         self.budget = Budget()
+        self.readout: ReadoutCalibration | None = None
         self._measured: WeakKeyDictionary[Task, QuantumCircuit] = WeakKeyDictionary()
 
     def expectation(self, tasks: Sequence[Task], points: Float[Tensor, "B P"]) -> Float[Tensor, " B"]:
@@ -64,8 +68,9 @@ class Sampling:
         values = np.zeros(len(tasks))
         for (task, rows), result in zip(distinct.items(), results, strict=True):
             bits: BitArray = result.data.meas
+            readout = self.readout and self.readout.on(backend_qubits(result, "meas", range(bits.num_bits)))
             for place, row in enumerate(rows):
-                values[row] = mean_energy(bits[place], task.hamiltonian)
+                values[row] = mean_energy(bits[place], task.hamiltonian, readout)
             self.budget.add(circuits=len(rows), shots=len(rows) * int(bits.num_shots))
         return torch.as_tensor(values).to(points)
 
