@@ -302,8 +302,8 @@ def _probe(model: Model, depths: Sequence[int]) -> list[dict[str, Any]]:
         for reps in depths:
             task = Task.qaoa(SparsePauliOp.from_sparse_list(list(terms), size), reps=reps)
             probes.append({"operator": [size, terms], "reps": reps, "point": _point(model, task)})
-    for place, (operator, circuit) in enumerate(model.probes()):
-        probes.append({"probe": place, "reps": 0, "point": _point(model, Task.from_circuit(circuit, operator))})
+    for place, task in enumerate(model.probe_tasks()):
+        probes.append({"probe": place, "reps": 0, "point": _point(model, task)})
     return probes
 
 

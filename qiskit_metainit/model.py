@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, TypeAlias
 
 from jaxtyping import Float
 from qiskit import QuantumCircuit
@@ -13,9 +13,14 @@ from qiskit.quantum_info import SparsePauliOp
 from torch import Tensor, nn
 
 from qiskit_metainit.features import FeatureBatch, Features
+from qiskit_metainit.task import Task
 
 State = Any
 """What a model remembers between its answers: any nesting of tensors with a leading B."""
+
+
+Probe: TypeAlias = tuple[SparsePauliOp, QuantumCircuit] | tuple[SparsePauliOp, QuantumCircuit, Mapping[str, Any]]
+"""A Hamiltonian, a circuit and, for a model that reads them, hints."""
 
 
 class Model(nn.Module, ABC):
@@ -46,12 +51,19 @@ class Model(nn.Module, ABC):
             sample: returns the features of up to so many tasks to be trained on.
         """
 
-    def probes(self) -> Sequence[tuple[SparsePauliOp, QuantumCircuit]]:
+    def probes(self) -> Sequence[Probe]:
         """Return a few small tasks on which an artifact of this model is checked when it is loaded.
 
         Models for QAOA return none: they are checked on QAOA.
         """
         return ()
+
+    def probe_tasks(self) -> list[Task]:
+        """Return the probes as tasks."""
+        return [
+            Task.from_circuit(circuit, operator, hints=hints[0] if hints else None)
+            for operator, circuit, *hints in self.probes()
+        ]
 
     @abstractmethod
     def begin(self, features: FeatureBatch) -> tuple[Float[Tensor, "B P"], State]:

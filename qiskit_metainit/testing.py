@@ -39,7 +39,7 @@ def check_model(model: Model, *, reps: Sequence[int] = (1, 2, 3), seed: int = 0,
     """
     rng = np.random.default_rng(seed)
     operators = [_generic(rng, size) for size in (3, 4, 6)]
-    own = [Task.from_circuit(circuit, operator) for operator, circuit in model.probes()]
+    own = model.probe_tasks()
     tasks = own or [Task.qaoa(operator, reps=p) for p in reps for operator in operators]
     tasks = [task for task in tasks if model.unsupported(task.features) is None]
     what = "its own probes" if own else f"the depths {list(reps)}"
@@ -53,7 +53,7 @@ def check_model(model: Model, *, reps: Sequence[int] = (1, 2, 3), seed: int = 0,
         point = together[row, :count]
         _equal(_points(model, [task])[0], point, tolerance, "a batch must give what its tasks give one by one")
         shifted = operator + SparsePauliOp("I" * operator.num_qubits, [5.0])
-        moved = _points(model, [Task.from_circuit(task.circuit, shifted)])[0]
+        moved = _points(model, [Task.from_circuit(task.circuit, shifted, hints=task.features.hints)])[0]
         _equal(moved, point, tolerance, "an identity term must leave the point unchanged")
         if own:
             continue
