@@ -78,6 +78,14 @@ class DiagonalKernel(Kernel):
         return [generator.imag for generator in self._each]
 
 
+def _turned(kernel: FlipKernel | PairKernel, points: Tensor) -> Prepared:
+    """Return the cosines of the half angles, by the modulus of the weights, and the direction times their sines."""
+    columns = points.index_select(1, column_index(kernel.parameters, points.device))
+    angle = (kernel.slopes * columns).sum(dim=1, keepdim=True) + kernel.constant
+    half = 0.5 * angle * kernel.modulus
+    return torch.cos(half), torch.sin(half) * kernel.direction
+
+
 @dataclass(frozen=True, eq=False)
 class FlipKernel(Kernel):
     """``exp(-i angle/2 G)`` with ``(G psi)_i = weights_i psi_(i ^ flip)`` in a register."""
@@ -96,10 +104,7 @@ class FlipKernel(Kernel):
 
     def prepare(self, points: Tensor, work: Workspace | None, slot: Hashable) -> Prepared:
         """Return the cosines (B, N) or (B, 1), and the direction times the sines (B, N)."""
-        columns = points.index_select(1, column_index(self.parameters, points.device))
-        angle = (self.slopes * columns).sum(dim=1, keepdim=True) + self.constant
-        half = 0.5 * angle * self.modulus
-        return torch.cos(half), torch.sin(half) * self.direction
+        return _turned(self, points)
 
     def apply(
         self, states: Tensor, prepared: Prepared, *, inverse: bool = False, work: Workspace | None = None
@@ -137,10 +142,7 @@ class PairKernel(Kernel):
 
     def prepare(self, points: Tensor, work: Workspace | None, slot: Hashable) -> Prepared:
         """Return the cosines (B, M) or (B, 1), and the direction times the sines (B, M)."""
-        columns = points.index_select(1, column_index(self.parameters, points.device))
-        angle = (self.slopes * columns).sum(dim=1, keepdim=True) + self.constant
-        half = 0.5 * angle * self.modulus
-        return torch.cos(half), torch.sin(half) * self.direction
+        return _turned(self, points)
 
     def apply(
         self, states: Tensor, prepared: Prepared, *, inverse: bool = False, work: Workspace | None = None
