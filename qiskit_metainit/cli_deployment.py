@@ -290,7 +290,8 @@ def _plan_rows(made: Plan) -> list[list[str]]:
     rows += [[f"  {stage}", str(count)] for stage, count in (made.shots or {}).items()]
     if made.qpu_seconds is not None:
         estimate, low, high = made.qpu_seconds
-        rows.append(["QPU seconds", f"about {estimate:.0f} ({low:.0f} to {high:.0f})"])
+        where = " of the device itself" if made.simulator else ""
+        rows.append([f"QPU seconds{where}", f"about {estimate:.0f} ({low:.0f} to {high:.0f})"])
     if made.remaining_seconds is not None:
         rows.append(["left on the account", f"{made.remaining_seconds:.0f} s"])
     return rows

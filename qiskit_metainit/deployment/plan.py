@@ -9,7 +9,7 @@ from typing import Any
 from qiskit import QuantumCircuit
 from qiskit.providers import BackendV2
 
-from qiskit_metainit.backends import errors, is_simulator
+from qiskit_metainit.backends import errors, is_fake, is_simulator
 from qiskit_metainit.budget import ShotBudget
 from qiskit_metainit.deployment.program import Workload
 from qiskit_metainit.deployment.timing import Timing
@@ -53,7 +53,8 @@ class Plan:
     shots: dict[str, int] | None
     """Of each stage, at most."""
     qpu_seconds: tuple[float, float, float] | None
-    """Estimate, its half and its double; None on a simulator or without a limit."""
+    """Estimate, its half and its double, of the device itself where the backend is a snapshot of one; None on a
+    simulator without a device, or without a limit."""
     model: str
     """How the seconds are estimated."""
     remaining_seconds: float | None
@@ -107,7 +108,7 @@ def make_plan(
             fixed = sum(shots.values()) - shots["optimisation"]
             shots["optimisation"] = min(shots["optimisation"], budget.shots - fixed)
         jobs = (workload.readout_shots > 0) + queries + evaluations + 1
-        if not simulator:
+        if not simulator or is_fake(backend):  # whoever plans with a snapshot means the device
             total = sum(shots.values())
             seconds = (timing.seconds(jobs, total), *timing.interval(jobs, total))
     gates, readout = fidelity(circuit, backend)
@@ -117,6 +118,11 @@ def make_plan(
         told.append(
             f"The account has {remaining_seconds:.0f} s left, but the run may take about {seconds[0]:.0f} s: set "
             f"qpu_seconds, or lower the shots."
+        )
+    if seconds is not None and jobs is not None and jobs * timing.job_seconds > 0.5 * seconds[0]:
+        told.append(
+            f"{jobs * timing.job_seconds / seconds[0]:.0%} of the QPU seconds go to beginning jobs: fewer evaluations "
+            "with more shots, or an optimiser whose evaluations share jobs (spsa, l_bfgs_b), cost less."
         )
     if evaluations is None:
         told.append("Neither the budget nor the optimiser limits the run: set a number of shots.")
