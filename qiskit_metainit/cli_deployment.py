@@ -90,12 +90,14 @@ def solve(
     """Solve MaxCut on your own graph with QAOA, from a learned start, within a budget."""
     from qiskit_metainit import solve
     from qiskit_metainit.budget import ShotBudget
-    from qiskit_metainit.deployment import LEDGER, named_backend
+    from qiskit_metainit.deployment import LEDGER
+    from qiskit_metainit.problems.maxcut import MaxCut
 
-    chosen = named_backend(_device(backend, noise), simulate=simulate)
+    problem = MaxCut.from_file(graph)
+    chosen = _opened(_device(backend, noise), simulate, problem.num_qubits)
     with _resumable(), progress_bar() as update:
         found = solve.solve(
-            graph,
+            problem,
             reps=reps,
             initializer=initializer,
             optimizer=optimizer.value,
@@ -132,12 +134,12 @@ def plan(
 ) -> None:
     """Tell what `metainit solve` with the same options would cost; nothing is submitted."""
     from qiskit_metainit.budget import ShotBudget
-    from qiskit_metainit.deployment import Deployment, named_backend
+    from qiskit_metainit.deployment import Deployment
     from qiskit_metainit.problems.maxcut import MaxCut
     from qiskit_metainit.solve import chosen_optimizer
 
     problem = MaxCut.from_file(graph)
-    chosen = named_backend(backend, simulate=simulate)
+    chosen = _opened(backend, simulate, problem.num_qubits)
     budget = ShotBudget(shots=shots, jobs=jobs, qpu_seconds=qpu_seconds)
     with Deployment(chosen, budget, channel=_channel(chosen, mode)) as deployment:
         made = deployment.plan(
@@ -233,6 +235,13 @@ def _device(backend: str, noise: str | None) -> str:
     if noise is not None and backend not in ("aer", noise):
         raise ValueError(f"One backend is needed, but --backend {backend} and --noise {noise} came. Leave out --noise.")
     return noise or backend
+
+
+def _opened(name: str, simulate: bool, num_qubits: int) -> Any:
+    from qiskit_metainit.deployment import named_backend, simulated
+
+    backend = named_backend(name)
+    return simulated(backend, num_qubits) if simulate else backend
 
 
 def _channel(backend: Any, mode: Mode) -> Any:

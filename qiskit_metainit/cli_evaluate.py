@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
+import shutil
+import tempfile
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -53,10 +56,23 @@ def evaluate(
     seed: Annotated[int, typer.Option(help="Of the instances; far from any training seed.")] = 1_000_003,
     zero_query: Annotated[bool, typer.Option("--points-only", help="Rate the points only: no runs from them.")] = False,
     reactions: Annotated[bool, typer.Option(help="Tell whether the answers react to the instance.")] = True,
+    devices: Annotated[
+        str | None, typer.Option(help="Instead, whole runs under the noise of these fake devices: fake_fez, ..")
+    ] = None,
+    budgets: Annotated[
+        str, typer.Option(help="With --devices: total shots of a run, final sampling included.")
+    ] = "10000,100000,1000000",
     json_file: Annotated[Path | None, typer.Option("--json", help="Write every number there.")] = None,
     picture: Annotated[Path | None, typer.Option(help="Draw it into this PNG file.")] = None,
 ) -> None:
     """Compare initializers with every baseline on held-out instances, paired."""
+    if devices is not None:
+        if on is not None or problem != "maxcut" or graphs or weights or problem_setting:
+            raise typer.BadParameter("--devices brings its own graphs: leave --on, --problem and its settings out")
+        study: dict[str, Any] = {"devices": tuple(words(devices)), "budgets": tuple(numbers(budgets))}
+        study |= {"sizes": tuple(numbers(sizes)) if sizes else (6, 7, 8), "reps": tuple(numbers(reps))}
+        _under_noise({**study, "graphs": instances, "seed": seed}, initializers, json_file, picture)
+        return
     from qiskit_metainit import card, figures, held_out, jobs
     from qiskit_metainit.comparison import Protocol, looks, write_cells
     from qiskit_metainit.evaluation import compare
@@ -125,6 +141,31 @@ def evaluate(
     if picture is not None:
         aside = (*jobs.BASELINES, *jobs.NAMED_INPUTS, *SEARCHES)
         figures.draw(list(cells.values()), picture, aside, arena.problems)
+        _written(picture)
+
+
+def _under_noise(
+    study: dict[str, Any], initializers: Sequence[str], json_file: Path | None, picture: Path | None
+) -> None:
+    """Run from every start under devices' noise, or what an interruption left of it if there is a JSON file."""
+    from qiskit_metainit.reproduction import Stages
+    from qiskit_metainit.under_noise import Study
+
+    plan = Study(initializers=tuple(initializers), **study)
+    with tempfile.TemporaryDirectory() as scratch, progress_bar() as update:
+        work = Path(scratch) / "work" if json_file is None else json_file.with_name(f"{json_file.stem}-work")
+        stages = Stages(work, plan.settings)
+        found = plan.run(stages, os.cpu_count() or 1, update)
+    show(found.table(), f"Where runs of equal total shots end, {study['graphs']} graphs", wrap=False)
+    show(found.table("ideal"), "The same points without noise", wrap=False)
+    show(found.optimising(), "What optimising under noise makes of a start", wrap=False)
+    say("\n".join(found.findings()))
+    if json_file is not None:
+        found.write(json_file, seconds=round(stages.seconds, 1))
+        shutil.rmtree(work)
+        _written(json_file)
+    if picture is not None:
+        found.picture(picture)
         _written(picture)
 
 

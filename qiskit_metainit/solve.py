@@ -22,7 +22,6 @@ from qiskit_metainit.engine_record import noise_of
 from qiskit_metainit.engines.statevector import available_memory
 from qiskit_metainit.initializer import MetaInitializer, named
 from qiskit_metainit.problem import Problem
-from qiskit_metainit.problems.maxcut import MaxCut
 from qiskit_metainit.proposal import CoverageWarning
 from qiskit_metainit.provenance import command, versions
 from qiskit_metainit.race import Yardstick
@@ -89,7 +88,7 @@ class Solution:
 
 
 def solve(
-    path: Path,
+    problem: Problem,
     *,
     reps: int,
     initializer: str,
@@ -105,10 +104,10 @@ def solve(
     compare: bool = True,
     progress: Callable[[str, int, int], None],
 ) -> Solution:
-    """Solve MaxCut on a graph file with QAOA on a backend.
+    """Solve MaxCut with QAOA on a backend.
 
     Args:
-        path: an edge list, JSON node-link or GML file.
+        problem: as ``MaxCut.from_file`` reads it.
         reps: layers p.
         initializer: a shipped name or a folder.
         optimizer: one of ``deployment.OPTIMIZERS``.
@@ -124,10 +123,9 @@ def solve(
         progress: called with (stage, done, of).
 
     Raises:
-        ValueError: for a bad file, an unknown name, or a budget or a backend too small.
+        ValueError: for an unknown name, or a budget or a backend too small.
         MemoryError: if the graph is too large to simulate.
     """
-    problem = MaxCut.from_file(path)
     check_size(problem, backend)
     first = shots_per_evaluation(0)
     planned = evaluations if budget.shots is None else min(evaluations, budget.shots // first)

@@ -40,7 +40,23 @@ def surrogate_backend(backend: BackendV2, *, max_qubits: int = 22) -> BackendV2:
     bits on which it is X or Y; readout errors flip them once more. Errors are the averages, so relaxation flips 1 to 0
     as often as 0 to 1, and idle qubits do not decay: no more than they do in ``AerSimulator.from_backend``.
 
-    Agreement: AGREEMENT
+    Measured on MaxCut QAOA of 3-regular graphs (6, 8 and 10 qubits against density matrices, 12 against trajectories; 4
+    to 12 random points each; F the product of 1 - error): the surrogate's <H> is pessimistic, most where many errors
+    pass many rotations. A line through the origin of its <H> against that of the full noise has the slope
+
+    ================  =====  =====  =====
+    p                   1      2      3
+    ================  =====  =====  =====
+    fake_fez           0.97   0.93   0.91
+    fake_torino        0.94   0.89   0.87
+    fake_sherbrooke    0.92   0.83   0.71
+    ================  =====  =====  =====
+
+    on average, 0.63 at worst, and does not fall with the size (0.89, 0.88, 0.89 at 6, 8, 10 qubits). Mixing the ideal
+    outcomes with uniform ones by F gives 0.87, 0.74, 0.65 at these sizes, no noise at all 1.4. Points keep their order:
+    the rank correlation is 0.91 to 1, 0.98 on average. A run of 1000 shots takes 0.02 to 0.08 s at 8 and 10 qubits, 0.1
+    to 0.2 s at 12 (with the full noise 0.1 s, 0.5 to 1.6 s, 11 to 31 s). So trust it to compare points, less so its
+    energies where F is below a half.
 
     Args:
         backend: real or fake, with errors in its target, which the surrogate shares.
@@ -68,6 +84,8 @@ class _Step:
 
 @final
 class _Surrogate(BackendV2):
+    simulates = True
+
     def __init__(self, backend: BackendV2, max_qubits: int) -> None:
         super().__init__(name=f"surrogate_{backend.name}", description=f"approximates the noise of {backend.name}")
         self.backend = backend
@@ -158,7 +176,7 @@ class _Blocks:
         elif len(wires) == 2:
             pair = self._block[wires[0]]
             if pair is None or set(pair) != set(wires):
-                self.close(wires)
+                self.close([wire for wire in wires if self._block[wire] is not None])
                 pair = self._block[wires[0]] = self._block[wires[1]] = (wires[0], wires[1])
                 self._double[pair] = np.eye(16), np.eye(16)[0]
             if pair != wires:

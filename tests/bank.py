@@ -196,6 +196,8 @@ class FaultyChannel:
         self.bank.clock.now = max(self.bank.clock.now, job.starts)
         self.bank.turn()
         seconds = self.rate * job.shots if self.rate else None
+        if seconds is not None and job.request.max_seconds is not None and seconds > job.request.max_seconds:
+            raise JobFailed("1305", seconds=float(job.request.max_seconds), ran=True)
         if job.state == "cancelled":
             raise JobFailed("cancelled", seconds=0.0, ran=False, cancelled=True)
         if job.fate != "good":

@@ -258,7 +258,7 @@ def test_mitigated_values_are_unbiased_and_their_errors_grow_as_they_should(rng:
 
 @pytest.mark.parametrize("inside", [True, False])
 def test_physical_qubits_are_calibrated_through_a_layout(inside: bool) -> None:
-    """A GHZ-like state on a chain: mitigation takes out what the device's readout adds, whichever qubits were chosen."""
+    """Mitigation takes out what the device's readout adds, whichever qubits of it were chosen."""
     device = fake_backend("fake_manila")
     sampler = BackendSamplerV2(backend=active_simulator(device), options={"seed_simulator": 5})
     chosen = layout_safe(sampler)

@@ -435,6 +435,7 @@ def test_vqe_runs_on_a_fake_backend_in_the_runtimes_local_mode() -> None:
 
 
 @old_ansatz
+@pytest.mark.filterwarnings("ignore::scipy.sparse.SparseEfficiencyWarning")  # of UCCSD's evolutions
 @pytest.mark.parametrize("inside", [True, False], ids=["one template", "a template a basis"])
 def test_vqe_of_uccsd_runs_on_counts_of_a_device(inside: bool, fez: BackendV2) -> None:
     """H2 in two electrons on four qubits under a device's noise, by counts alone."""

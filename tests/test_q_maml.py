@@ -228,3 +228,29 @@ def test_training_lowers_the_infidelity_of_unseen_targets(activation: str) -> No
     after = energies(engine, unseen, answers(model, unseen, engine))
     assert np.mean(after) < 0.04 < 0.2 < np.mean(before)
     assert report.losses[-1] < 0.04
+
+
+def test_several_networks_answer_a_circuit_each(rng: np.random.Generator) -> None:
+    family = Distribution(sizes=[2, 3], layers=1)
+    problems = [family.sample(rng) for _ in range(12)]
+    tasks = [Task.of(problem) for problem in problems]
+    shape = {"inputs": 8, "num_parameters": 6, "vector": "target", "width": 8}
+    model = seeded(**shape, networks=2)
+    model.prepare(lambda count: stack([task.features for task in tasks[:count]]))
+    before = answers(model, tasks, Statevector())
+    with torch.no_grad():
+        for weight in model.others[0].parameters():
+            weight.add_(0.5)
+    after = answers(model, tasks, Statevector())
+    moved = np.abs(after - before).max(axis=1) > 1e-3
+    sizes = np.array([task.num_parameters for task in tasks])
+    assert {bool(moved[sizes == size].all()) for size in (4, 6)} == {True, False}
+    assert {bool(moved[sizes == size].any()) for size in (4, 6)} == {True, False}
+    check_model(model)
+
+
+def test_more_circuits_than_networks_are_refused(rng: np.random.Generator) -> None:
+    tasks = [Task.of(Distribution(sizes=[size], layers=1).sample(rng)) for size in (2, 3, 4)]
+    model = seeded(inputs=16, num_parameters=8, vector="target", networks=2)
+    with pytest.raises(ValueError, match="each of the 3 circuits is needed, but networks=2"):
+        model.prepare(lambda _: stack([task.features for task in tasks]))

@@ -69,6 +69,30 @@ def availability(backend: BackendV2) -> Availability:
     return Availability(bool(status.operational), str(status.status_msg), int(status.pending_jobs))
 
 
+def seconds_left(backend: BackendV2, *, session: bool) -> float | None:
+    """Return the QPU seconds that a run may take now as far as the account goes, None without a limit.
+
+    Args:
+        backend: of the service.
+        session: whether the run opens a session.
+
+    Raises:
+        ValueError: if the backend is paused, the account has nothing left, or its plan no sessions.
+        Unreachable: if the service does not answer.
+    """
+    state, known = availability(backend), account(backend)
+    if not state.active:
+        raise ValueError(
+            f"A backend that runs jobs is needed, but {backend.name} is {state.message}. Nothing was submitted. "
+            "Try again later, or take another one."
+        )
+    if session and known.plan == "open":
+        raise ValueError("A plan with sessions is needed, but this is the Open plan. Take mode='batch' or 'job'.")
+    if known.remaining_seconds is not None and known.remaining_seconds < 1:
+        raise ValueError("QPU time is needed, but the account has none left in this period. Nothing was submitted.")
+    return known.remaining_seconds
+
+
 def service_backend(name: str) -> BackendV2:
     """Return a backend of the account that is saved on this machine.
 

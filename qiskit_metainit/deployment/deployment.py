@@ -17,10 +17,10 @@ from qiskit_algorithms.utils import algorithm_globals
 
 from qiskit_metainit.budget import ShotBudget
 from qiskit_metainit.deployment import stored
-from qiskit_metainit.deployment.account import account, availability
+from qiskit_metainit.deployment.account import account, availability, seconds_left
 from qiskit_metainit.deployment.channel import Channel
 from qiskit_metainit.deployment.isa import IsaCheck
-from qiskit_metainit.deployment.ledger import Ledger, LedgerError
+from qiskit_metainit.deployment.ledger import OPEN, Ledger, LedgerError
 from qiskit_metainit.deployment.local import LocalChannel
 from qiskit_metainit.deployment.plan import Plan, make_plan
 from qiskit_metainit.deployment.program import (
@@ -65,6 +65,7 @@ class Deployment:
             session mode and of the service's options.
         seed: of the optimiser's random choices and of simulators' shots.
         patience: seconds an outage may last before a run gives up, to be resumed.
+        grace: seconds by which a service's list of jobs may lag behind: only then is a job that is not found sent anew.
 
     >>> from qiskit_aer import AerSimulator
     >>> deployment = Deployment(AerSimulator(), ShotBudget(shots=4000))
@@ -82,6 +83,7 @@ class Deployment:
         channel: Channel | None = None,
         seed: int = 0,
         patience: float = 600.0,
+        grace: float = 20.0,
     ) -> None:
         if not isinstance(backend, BackendV2):
             raise TypeError(
@@ -93,7 +95,7 @@ class Deployment:
         self.ledger = Ledger(ledger)
         self.channel = channel or channel_for(backend)
         self._seed = seed
-        self._patience = patience
+        self._patience, self._grace = patience, grace
         self._check = IsaCheck.of(backend)
         self._made: dict[str, tuple[QuantumCircuit, tuple[int, ...]]] = {}
 
@@ -138,7 +140,8 @@ class Deployment:
             BudgetError: if the budget does not pay for the queries, one evaluation and the final sampling; the
                 message has the smallest that does.
             RunInterruptedError: if the service is out of reach; ``resume`` goes on.
-            ValueError: for a bad problem, a backend too small, or circuits it does not run.
+            ValueError: for a bad problem, a backend too small or paused, circuits it does not run, or an account with
+                no time left.
         """
         meta = named(initializer) if isinstance(initializer, str) else initializer
         workload = self.workload(
@@ -151,6 +154,7 @@ class Deployment:
             readout_shots=readout_shots,
         )
         self._check_budget(workload, meta)
+        left = self._seconds_left()
         settings = {
             **stored.as_json(workload),
             "budget": asdict(self.budget),
@@ -160,7 +164,7 @@ class Deployment:
             "versions": versions(),
         }
         run = self.ledger.begin(self.backend.name, settings)
-        return self._carry(run, workload, meta, progress)
+        return self._carry(run, workload, meta, progress, left)
 
     def resume(
         self,
@@ -182,6 +186,7 @@ class Deployment:
 
         Raises:
             LedgerError: if there is no such run, it ran on another backend, or another process carries it on.
+            ValueError: if the run has not ended, and the backend is paused or the account has no time left.
         """
         record = self.ledger.record(run)
         if record.backend != self.backend.name:
@@ -200,7 +205,10 @@ class Deployment:
                     "Deployment.resume(run, initializer=...)."
                 )
             initializer = named(settings["initializer"])
-        return self._carry(record.id, workload, initializer, progress)
+        left = None
+        if record.state == "running" and (left := self._seconds_left()) is not None:  # the account's beside the run's
+            left += sum(job.seconds for job in self.ledger.jobs(record.id) if job.state not in OPEN)
+        return self._carry(record.id, workload, initializer, progress, left)
 
     def workload(
         self,
@@ -304,8 +312,11 @@ class Deployment:
         workload: Workload,
         meta: MetaInitializer | None,
         progress: Callable[[int, float], None] | None,
+        left: float | None,
     ) -> Run:
-        budget = self._affordable()
+        budget = self.budget
+        if left is not None:
+            budget = replace(budget, qpu_seconds=min(left, budget.qpu_seconds or left))
         with self.ledger.held(run), _seeded(self._seed):
             templates = Templates(partial(self._of_run, run))
             timing: list[Timing] = []
@@ -326,6 +337,7 @@ class Deployment:
                 check=self._check,
                 seconds=seconds,
                 patience=self._patience,
+                grace=self._grace,
             )
             meter = Meter(workload, spender, templates, self.backend.target)
             propose = partial(self._propose, run, workload, meta, spender)
@@ -336,28 +348,11 @@ class Deployment:
             self.ledger.finish(run, "stopped" if result.stopped else "finished", stored.run_as_json(result))
             return result
 
-    def _affordable(self) -> ShotBudget:
-        """Return the budget, its QPU seconds no more than the account has left.
-
-        Raises:
-            ValueError: if the backend is paused, the account has nothing left, or its plan no sessions.
-        """
+    def _seconds_left(self) -> float | None:
+        """Return what the account has left, None without a limit; raise if jobs would not run."""
         if not isinstance(self.channel, RuntimeChannel):
-            return self.budget
-        state, known = availability(self.backend), account(self.backend)
-        if not state.active:
-            raise ValueError(
-                f"A backend that runs jobs is needed, but {self.backend.name} is {state.message}. Nothing was "
-                "submitted. Try again later, or take another one."
-            )
-        if self.channel.record()["mode"] == "session" and known.plan == "open":
-            raise ValueError("A plan with sessions is needed, but this is the Open plan. Take mode='batch' or 'job'.")
-        left = known.remaining_seconds
-        if left is None:
-            return self.budget
-        if left < 1:
-            raise ValueError("QPU time is needed, but the account has none left in this period. Nothing was submitted.")
-        return replace(self.budget, qpu_seconds=min(left, self.budget.qpu_seconds or left))
+            return None
+        return seconds_left(self.backend, session=self.channel.record()["mode"] == "session")
 
     def template(self, workload: Workload, templates: Templates | None = None) -> QuantumCircuit:
         """Return a workload's circuit as the backend runs it, measured, with its angles as parameters."""

@@ -1,4 +1,4 @@
-"""A channel to a device's noise model on few qubits: exact probabilities of the outcomes, from which shots are drawn."""
+"""A channel to a device's noise model on few qubits: exact probabilities, from which shots are drawn."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ class NoisyCircuit:
         self.angles = Angles.of(expressions, tuple(circuit.parameters))
         self._blocks = _blocks([(item, tuple(wire[bit] for bit in item.qubits)) for item in gates], noise)
         self._read = _read(small, wire)
-        misread = {tuple(place)[0]: error.probabilities.T for place, error in basic_device_readout_errors(target=own)}
+        misread = {next(iter(place)): error.probabilities.T for place, error in basic_device_readout_errors(target=own)}
         self._misread = [misread.get(qubit, np.eye(2)) for qubit in self._read]
 
     def probabilities(self, points: _Array) -> _Array:
@@ -121,13 +121,16 @@ class ExactChannel(Channel):
         self._backend = backend
         self._answers: dict[str, Answer] = {}
         self._circuits: dict[bytes, NoisyCircuit] = {}
+        self._digests: dict[int, tuple[QuantumCircuit, bytes]] = {}
 
     def circuit(self, circuit: QuantumCircuit) -> NoisyCircuit:
         """Return a transpiled circuit under the device's noise; those alike are prepared once."""
-        digest = circuit_digest(circuit)
-        if digest not in self._circuits:
-            self._circuits[digest] = NoisyCircuit(circuit, self._backend.target)
-        return self._circuits[digest]
+        known = self._digests.get(id(circuit))
+        if known is None or known[0] is not circuit:
+            known = self._digests[id(circuit)] = circuit, circuit_digest(circuit)
+        if known[1] not in self._circuits:
+            self._circuits[known[1]] = NoisyCircuit(circuit, self._backend.target)
+        return self._circuits[known[1]]
 
     def cost(self, request: Request) -> int:
         """Return the shots asked for."""

@@ -100,7 +100,9 @@ class SampledEstimator(BaseEstimatorV2):
         plans = [self._plan(EstimatorPub.coerce(pub, precision)) for pub in pubs]
         sent = [pub for plan in plans for part in plan.parts for pub in part.pubs]
         if not sent:
-            return AnsweredJob(_NoJob(), lambda: PrimitiveResult([_result(plan, [], None) for plan in plans]))
+            return AnsweredJob(
+                _NoJob(), lambda: PrimitiveResult([_result(plan, [[] for _ in plan.parts], None) for plan in plans])
+            )
         job = self.sampler.run(sent)
         self.jobs += 1
         self.circuits += sum(math.prod(pub.shape) for pub in sent)

@@ -125,7 +125,7 @@ def check_isa(circuit: QuantumCircuit, target: Target, points: ArrayLike | None 
     >>> from qiskit.providers.fake_provider import GenericBackendV2
     >>> circuit = QuantumCircuit(2)
     >>> _ = circuit.h(0)
-    >>> check_isa(circuit, GenericBackendV2(2, basis_gates=["cx", "rz", "sx"]).target)
+    >>> check_isa(circuit, GenericBackendV2(2, basis_gates=["cx", "rz", "sx"]).target)  # doctest: +ELLIPSIS
     Traceback (most recent call last):
     ...
     qiskit_metainit.deployment.isa.NotISAError: Instructions of the backend are needed (... the circuit has 'h'...

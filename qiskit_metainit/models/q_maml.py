@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from itertools import pairwise
-from typing import final
+from typing import cast, final
 
 import numpy as np
 import torch
@@ -42,6 +42,8 @@ class QMaml(Model):
         width: neurons a hidden layer.
         layers: hidden layers.
         activation: "relu", "tanh" or "silu"; the paper does not tell.
+        networks: perceptrons. With several, each of the circuits trained on has its own (there may be as many), since a
+            task vector's entries mean something else on each; the paper has one.
     """
 
     def __init__(
@@ -53,6 +55,7 @@ class QMaml(Model):
         width: int = 256,
         layers: int = 2,
         activation: str = "relu",
+        networks: int = 1,
     ) -> None:
         super().__init__()
         if vector not in READERS:
@@ -60,10 +63,10 @@ class QMaml(Model):
         if activation not in _ACTIVATIONS:
             raise ValueError(f"activation must be one of {', '.join(_ACTIVATIONS)}, but {activation!r} came.")
         least = 4 if vector == "target" else 3 if vector == "couplings" else 1
-        if inputs < least or min(num_parameters, width, layers) < 1:
+        if inputs < least or min(num_parameters, width, layers, networks) < 1 or networks > _CIRCUITS:
             raise ValueError(
-                f"At least {least} inputs for {vector!r}, and a parameter, a neuron and a layer, are needed, but "
-                f"{inputs=}, {num_parameters=}, {width=} and {layers=} came."
+                f"At least {least} inputs for {vector!r}, and a parameter, a neuron, a layer and one to {_CIRCUITS} "
+                f"networks, are needed, but {inputs=}, {num_parameters=}, {width=}, {layers=} and {networks=} came."
             )
         self.inputs = inputs
         self.num_parameters = num_parameters
@@ -71,13 +74,18 @@ class QMaml(Model):
         self.width = width
         self.layers = layers
         self.activation = activation
-        sizes = [inputs, *[width] * layers, num_parameters]
-        steps: list[nn.Module] = []
-        for before, after in pairwise(sizes):
-            steps += [nn.Linear(before, after, dtype=torch.float64), _ACTIVATIONS[activation]()]
-        self.network = nn.Sequential(*steps[:-1])
+        self.networks = networks
+        self.network = self._perceptron()
+        self.others = nn.ModuleList(self._perceptron() for _ in range(networks - 1))
         self.register_buffer("circuits", torch.zeros(_CIRCUITS, dtype=torch.float64))  # exact up to 2^53
         self.circuits: Tensor
+
+    def _perceptron(self) -> nn.Sequential:
+        sizes = [self.inputs, *[self.width] * self.layers, self.num_parameters]
+        steps: list[nn.Module] = []
+        for before, after in pairwise(sizes):
+            steps += [nn.Linear(before, after, dtype=torch.float64), _ACTIVATIONS[self.activation]()]
+        return nn.Sequential(*steps[:-1])
 
     def unsupported(self, features: Features) -> str | None:
         """See Model."""
@@ -107,6 +115,10 @@ class QMaml(Model):
                 f"QMaml learns at most {_CIRCUITS} circuits of Pauli rotations after a Clifford, but {len(known)} of "
                 f"them and {prints.count(None)} tasks of another kind came. Take a family of fewer circuits."
             )
+        if 1 < self.networks < len(known):
+            raise ValueError(
+                f"A network for each of the {len(known)} circuits is needed, but networks={self.networks} came."
+            )
         self.circuits.zero_()
         self.circuits[: len(known)] = torch.tensor(known, dtype=torch.float64)
 
@@ -130,9 +142,22 @@ class QMaml(Model):
                 raise ValueError(f"QMaml of {self.vector!r} needs {vector}.")
             shown = vector[: self.inputs]
             inputs[row, : shown.size] = shown
-        angles: Tensor = self.network(torch.as_tensor(inputs))
+        angles = self._angles(features, torch.as_tensor(inputs))
         size = features.mask.shape[1]
         return torch.where(features.mask, angles[:, :size], 0.0), None
+
+    def _angles(self, features: FeatureBatch, inputs: Tensor) -> Tensor:
+        if self.networks == 1:
+            return cast("Tensor", self.network(inputs))
+        known = [int(number) for number in self.circuits.tolist()]
+        prints = [_print_of(item) for item in features.items]
+        own = torch.tensor([known.index(found) if found in known else 0 for found in prints])
+        angles = inputs.new_zeros(len(own), self.num_parameters)
+        for number, network in enumerate([self.network, *self.others]):
+            rows = torch.nonzero(own == number).ravel()
+            if rows.numel():
+                angles = angles.index_put((rows,), network(inputs[rows]))
+        return angles
 
 
 def _probe_circuit(num_parameters: int) -> QuantumCircuit:
