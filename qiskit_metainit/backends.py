@@ -284,6 +284,11 @@ def errors(target: Target) -> Iterator[tuple[str, tuple[int, ...], float]]:
                 yield name, qubits, getattr(properties, "error", None) or 0.0
 
 
+def has_noise(target: Target) -> bool:
+    """Return whether a target has couplings with errors."""
+    return any(len(qubits) == 2 and error > 0 for _, qubits, error in errors(target))
+
+
 def restrict(target: Target, qubits: Sequence[int], *, fractional: bool = True, faulty: bool = False) -> Target:
     """Return the target of those qubits, renumbered in that order, without control flow.
 

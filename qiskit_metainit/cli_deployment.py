@@ -292,6 +292,7 @@ def _plan_rows(made: Plan) -> list[list[str]]:
         ["two-qubit gates", f"{made.two_qubit_gates} in {made.two_qubit_depth} layers"],
         ["circuit", f"{made.circuit_seconds * 1e6:.1f} us"],
         ["product of 1 - error", f"gates {made.gate_fidelity:.3f}, measurements {made.readout_fidelity:.3f}"],
+        *([] if made.recommended_reps is None else [["p that the noise suggests", str(made.recommended_reps)]]),
         ["evaluations", _most(made.evaluations)],
         ["jobs", _most(made.jobs)],
         ["shots", _most(made.total_shots)],

@@ -76,7 +76,7 @@ def walk(sampler: LedgeredSampler, *, jobs: int = 5, shots: int = SHOTS) -> Walk
         bits = sampler.run([(CIRCUIT, [[point] for point in points])], shots=shots).result()[0].data.meas
         return bits.num_shots, float(bits.to_bool_array().mean())
 
-    sampler.enter("optimisation", Reserve(shots=JOB, jobs=1, qpu_seconds=sampler.seconds(1, JOB)))
+    sampler.enter("optimisation", Reserve(shots=JOB, jobs=1, qpu_seconds=sampler.most_seconds(JOB)))
     try:
         for _ in range(jobs):
             count, value = mean([x, x + 0.2])
@@ -297,13 +297,23 @@ def test_jobs_that_were_accepted_count_even_if_they_failed() -> None:
 
 
 def test_qpu_seconds_are_hard_and_the_service_is_told() -> None:
-    place = Place.of(ShotBudget(qpu_seconds=60))
-    rate = 10 / JOB  # 10 s a job
+    place = Place.of(ShotBudget(qpu_seconds=67.9))
+    rate = 10 / JOB  # 10 s a job, up to 20 by the model
     sampler = place.sampler(FaultyChannel(place.bank, rate=rate), seconds=lambda jobs, shots: shots * rate)
     found = walk(sampler, jobs=20)
-    assert [job.request.max_seconds for job in place.bank.jobs] == [50, 40, 30, 20, 10, 10]
-    assert found.stopped == "the budget of 60 QPU seconds"
-    assert place.spent == Spent(6 * JOB, 6, 60.0)
+    assert [job.request.max_seconds for job in place.bank.jobs] == [47, 37, 27, 37]
+    assert found.stopped == "the budget of 67.9 QPU seconds"
+    assert found.final is not None
+    assert place.spent == Spent(4 * JOB, 4, 40.0)
+
+
+def test_a_job_that_takes_longer_than_it_may_is_ended_and_booked() -> None:
+    place = Place.of(ShotBudget(qpu_seconds=50))
+    sampler = place.sampler(FaultyChannel(place.bank, rate=1.0), seconds=lambda jobs, shots: 0.1 * shots)
+    with pytest.raises(BudgetSpent, match="the budget of 50 QPU seconds"):
+        sampler.run([(CIRCUIT, [0.1])], shots=70)
+    assert place.states() == ["lost"]
+    assert place.spent == Spent(70, 1, 50.0)
 
 
 def test_a_doubtful_job_does_not_keep_the_qpu_seconds() -> None:

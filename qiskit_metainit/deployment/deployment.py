@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
@@ -15,10 +15,12 @@ from qiskit.quantum_info import SparseObservable, SparsePauliOp
 from qiskit_algorithms.optimizers import Optimizer
 from qiskit_algorithms.utils import algorithm_globals
 
+from qiskit_metainit.backends import has_noise
 from qiskit_metainit.budget import ShotBudget
 from qiskit_metainit.deployment import stored
 from qiskit_metainit.deployment.account import account, availability, seconds_left
-from qiskit_metainit.deployment.channel import Channel
+from qiskit_metainit.deployment.channel import Channel, Unreachable
+from qiskit_metainit.deployment.depth import log_fidelity, recommended_reps
 from qiskit_metainit.deployment.isa import IsaCheck
 from qiskit_metainit.deployment.ledger import OPEN, Ledger, LedgerError
 from qiskit_metainit.deployment.local import LocalChannel
@@ -284,8 +286,16 @@ class Deployment:
             self.backend,
             self.template(workload),
             remaining_seconds=remaining,
+            recommended_reps=self._recommended(workload),
             warnings=tuple(told),
         )
+
+    def _recommended(self, workload: Workload) -> int | None:
+        if workload.reps is None or not has_noise(self.backend.target):
+            return None
+        depths = [self.template(replace(workload, reps=reps)) for reps in (1, 2)]
+        costs = [log_fidelity(circuit, self.backend.target) for circuit in depths]
+        return recommended_reps(costs, workload.problem.num_qubits, workload.schedule(10**6))
 
     def runs(self) -> list[RunRecord]:
         """Return the runs of the ledger, the oldest first."""
@@ -341,12 +351,26 @@ class Deployment:
             )
             meter = Meter(workload, spender, templates, self.backend.target)
             propose = partial(self._propose, run, workload, meta, spender)
+            self._rejoin(run)
             try:
                 result = carry_out(workload, propose, meter, spender, progress=progress)
-            finally:
-                self.channel.close()
+            except BaseException:
+                with suppress(Unreachable):  # why the run ended is what there is to tell
+                    self.channel.close()
+                raise
+            self.channel.close()
             self.ledger.finish(run, "stopped" if result.stopped else "finished", stored.run_as_json(result))
             return result
+
+    def _rejoin(self, run: str) -> None:
+        """Go on with the run's batch or session, which is open still if its process was killed; note a new one."""
+        record = self.ledger.record(run)
+        if not isinstance(self.channel, RuntimeChannel) or record.state != "running":
+            return
+        mode, known = self.channel.record()["mode"], record.notes.get("session", {})
+        if known.get("mode") == mode:
+            self.channel.rejoin(known["id"])
+        self.channel.opened = lambda found: self.ledger.note(run, session={"mode": mode, "id": found})
 
     def _seconds_left(self) -> float | None:
         """Return what the account has left, None without a limit; raise if jobs would not run."""

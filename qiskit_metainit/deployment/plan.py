@@ -59,6 +59,8 @@ class Plan:
     """How the seconds are estimated."""
     remaining_seconds: float | None
     """QPU seconds left on the account, if it tells."""
+    recommended_reps: int | None
+    """Layers of QAOA that are worth their noise, by the model of ``depth``; None without noise, or for a VQE."""
     warnings: tuple[str, ...]
     """What to think about before submitting."""
 
@@ -80,6 +82,7 @@ def make_plan(
     circuit: QuantumCircuit,
     *,
     remaining_seconds: float | None = None,
+    recommended_reps: int | None = None,
     warnings: tuple[str, ...] = (),
 ) -> Plan:
     """Return the plan of a workload.
@@ -91,6 +94,7 @@ def make_plan(
         backend: runs it.
         circuit: its transpiled circuit, with measurements.
         remaining_seconds: QPU seconds left on the account, if known.
+        recommended_reps: depth that the device's noise suggests, if known.
         warnings: that are known already.
     """
     timing = Timing.of(backend, circuit)
@@ -113,6 +117,11 @@ def make_plan(
             seconds = (timing.seconds(jobs, total), *timing.interval(jobs, total))
     gates, readout = fidelity(circuit, backend)
     used = tuple(sorted({circuit.find_bit(qubit).index for item in circuit.data for qubit in item.qubits}))
+    if workload.reps is not None and recommended_reps is not None and workload.reps > recommended_reps:
+        warnings += (
+            f"With these errors p = {recommended_reps} is predicted to be worth more than p = {workload.reps} "
+            "(by a model of infinitely large problems under depolarising noise).",
+        )
     told = [*warnings, *_warnings(circuit, backend, used, timing.circuit, gates * readout)]
     if seconds is not None and remaining_seconds is not None and seconds[0] > remaining_seconds:
         told.append(
@@ -144,6 +153,7 @@ def make_plan(
         qpu_seconds=seconds,
         model=_MODEL.format(job=timing.job_seconds, delay=timing.rep_delay * 1e6, circuit=timing.circuit * 1e6),
         remaining_seconds=remaining_seconds,
+        recommended_reps=recommended_reps,
         warnings=tuple(told),
     )
 

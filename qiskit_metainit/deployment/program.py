@@ -251,10 +251,10 @@ def carry_out(
     unit = workload.unit
     ledger, run = spender.ledger, spender.run_id
     final = Reserve(shots=workload.final_shots * workload.bases, jobs=1)
-    final = Reserve(final.shots, final.jobs, spender.seconds(1, final.shots))
+    final = Reserve(final.shots, final.jobs, spender.most_seconds(final.shots))
 
     first = workload.schedule(0) * workload.bases
-    least = Reserve(final.shots + first, 2, final.qpu_seconds + spender.seconds(1, first))
+    least = Reserve(final.shots + first, 2, final.qpu_seconds + spender.most_seconds(first))
     readout = None
     try:
         if workload.readout_shots:

@@ -60,6 +60,7 @@ class RuntimeChannel(Channel):
         durable: True. Jobs outlive this process and are found by their tags.
         free: False. Shots are paid for.
         patience: seconds of an outage that ``find``, ``collect`` and ``cancel`` wait through.
+        opened: called with the id of a batch or session that was opened, before a job is sent in it.
 
     Args:
         backend: one of ``QiskitRuntimeService().backend(...)``.
@@ -98,6 +99,7 @@ class RuntimeChannel(Channel):
         if session_id is not None and mode == "job":
             raise ValueError("A session_id goes with mode='batch' or 'session', but mode='job' came.")
         self.patience = patience
+        self.opened: Callable[[str], object] = lambda session_id: None
         self._backend: Any = backend
         self._service: Any = backend.service
         self._mode = mode
@@ -109,6 +111,11 @@ class RuntimeChannel(Channel):
     def session_id(self) -> str | None:
         """Id of the batch or session, None before the first job and in job mode."""
         return self._session_id
+
+    def rejoin(self, session_id: str) -> None:
+        """Go on with a batch or session of an earlier process; where it has ended, a new one opens."""
+        if self._mode != "job" and self._session_id is None:
+            self._session_id = session_id
 
     def record(self) -> dict[str, Any]:
         """Return what a run's record says of this channel, as JSON; nothing of the account is in it."""
@@ -255,7 +262,8 @@ class RuntimeChannel(Channel):
                         "Use mode='batch' or mode='job': the Open plan has no sessions."
                     ) from error
                 raise
-            self._session_id = self._session.session_id
+            self._session_id = str(self._session.session_id)
+            self.opened(self._session_id)
         return self._session
 
     def _why(self, error: Exception, post: Post) -> ChannelError | None:

@@ -29,7 +29,7 @@ from qiskit_metainit.deployment.records import Job, pack_points
 
 _ATTEMPTS = 4  # of a job that fails on the service, or whose submissions stay unconfirmed
 _LEAST = 4  # a job is shrunk to a fourth of its shots at most: with fewer its noise would mislead more than it tells
-_DOUBT = 2.0  # times the estimate are booked where the service does not tell a charge, as ``Timing.interval`` has it
+_DOUBT = 2.0  # times the estimate a job may take, as ``Timing.interval`` has it
 
 
 class BudgetSpent(Exception):  # noqa: N818 it ends a run as planned
@@ -137,6 +137,10 @@ class LedgeredSampler(BaseSamplerV2):
             results.append(SamplerPubResult(DataBin(**{pub.circuit.cregs[0].name: bits.reshape(shape)}, shape=shape)))
         return _Done(PrimitiveResult(results))
 
+    def most_seconds(self, shots: int) -> float:
+        """Return the QPU seconds that a job of so many shots may take, from above."""
+        return _DOUBT * self.seconds(1, shots)
+
     def enter(self, stage: str, reserve: Reserve) -> None:
         """Begin a stage ("proposal", "optimisation", "final"), under which jobs are booked, and what it must leave."""
         self._stage, self._reserved = stage, reserve
@@ -223,7 +227,7 @@ class LedgeredSampler(BaseSamplerV2):
         seconds = 0.0
         if self.budget.qpu_seconds is not None and not self.channel.free:
             left = self.budget.qpu_seconds - spent.qpu_seconds - self._reserved.qpu_seconds
-            if max(self.seconds(1, self.channel.cost(request)), 1.0) > left:
+            if max(self.most_seconds(self.channel.cost(request)), 1.0) > left:  # or it may be ended, and paid for
                 if self._released():
                     return self._reserve(request, digest)
                 raise self._spent(f"the budget of {self.budget.qpu_seconds:g} QPU seconds")
@@ -318,7 +322,7 @@ class LedgeredSampler(BaseSamplerV2):
         """Return the QPU seconds to book where the service does not tell: of its copy, or from above by the model."""
         if job.state in ("answered", "done"):
             return job.seconds
-        return min(job.seconds, _DOUBT * self.seconds(1, job.spent))
+        return min(job.seconds, self.most_seconds(job.spent))
 
     def _find(self, job: Job) -> list[str]:
         try:

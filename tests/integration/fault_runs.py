@@ -390,32 +390,30 @@ def _result(
     useless = [row for row in rows if row.state not in ("done", "released")]
     late = [row for row in useless if row.stage == "final"]
     early = [row for row in useless if row.stage != "final"]
-    more = sum(row.seconds - charged[row.job_id] for row in rows if row.state == "done")
+    more = 0.0
+    if budget.qpu_seconds is not None:
+        more = sum(row.seconds - charged[row.job_id or ""] for row in rows if row.state == "done")
     outcome.lost = {
         "shots": sum(row.spent for row in useless),
         "jobs": len(useless),
         "qpu_seconds": sum(row.seconds for row in useless) + more,
     }
-    whole = reference(case)
-    if not any(outcome.lost.values()):
-        outcome.compared = "undisturbed"
-        yield from _different(result, whole, FIELDS)
-        return
     less = {"shots": sum(row.spent for row in early), "jobs": len(early)}
     less["qpu_seconds"] = sum(row.seconds for row in early) + more
     left = {name: limit and limit - less[name] for name, limit in asdict(budget).items()}
     rest: dict[str, Any] | None = None
     if all(limit is None or limit > 0 for limit in left.values()):
         rest = reference(replace(case, budget=ShotBudget(**left)))
-    overdrew = _overdrew(early, rows, case)
-    if rest is not None and not late and not overdrew:
-        outcome.compared = "undisturbed with the rest of the budget"
-        yield from _different(result, rest, FIELDS)
-    elif rest is not None and not overdrew:
-        # What is lost by the final sampling cannot be taken from evaluations that were made before it.
-        outcome.compared = "undisturbed with the rest of the budget, up to the final sampling"
-        yield from _different(result, rest, ("points", "energies", "shots", "point"))
+    if rest is not None and not _overdrew(early, rows, case):
+        outcome.compared = "undisturbed" if left == asdict(budget) else "undisturbed with the rest of the budget"
+        fields = FIELDS
+        if late:  # what the final sampling lost cannot be taken from evaluations that were made before it
+            outcome.compared += ", up to the final sampling"
+            full = any(row.state == "done" and row.stage == "final" and row.shots >= FINAL for row in rows)
+            fields = ("points", "energies", "shots", "point", *(["energy"] if full else []))
+        yield from _different(result, rest, fields)
     else:
+        whole = reference(case) or result
         outcome.compared = "as far as it goes"
         for name in ("points", "energies", "shots"):
             length = max(len(result[name]) - 2 * (name != "points"), 0)  # the last job may have been shrunk
@@ -434,7 +432,7 @@ def _overdrew(early: list[Job], rows: list[Job], case: Case) -> bool:
         "jobs": len(total),
         "qpu_seconds": sum(row.seconds for row in total),
     }
-    aside = {"shots": FINAL, "jobs": 1, "qpu_seconds": 3.0}
+    aside = {"shots": FINAL + 2 * case.twirling, "jobs": 1, "qpu_seconds": 3.0}  # 250 shots twirled in 4 ways are 252
     limits = asdict(case.budget)
     return bool(early) and any(limits[name] is not None and used[name] > limits[name] - aside[name] for name in used)
 
