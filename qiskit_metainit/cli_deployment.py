@@ -95,7 +95,7 @@ def solve(
 
     problem = MaxCut.from_file(graph)
     chosen = _opened(_device(backend, noise), simulate, problem.num_qubits)
-    with _resumable(), progress_bar() as update:
+    with _resumable(ledger or LEDGER), progress_bar() as update:
         found = solve.solve(
             problem,
             reps=reps,
@@ -214,20 +214,29 @@ def resume(
     workload = from_json(record.settings)
     channel = _channel(chosen, Mode(record.settings["channel"]["mode"].replace("local", "job")))
     made = Deployment(chosen, ledger=path, channel=channel)
-    with made as deployment, _resumable(), progress_bar() as update:
-        done = deployment.resume(record.id, progress=lambda count, _: update("evaluations", count, max(count, 1)))
+    with made as deployment, _resumable(path), progress_bar() as update:
+        most = workload.most_evaluations or 1
+        done = deployment.resume(record.id, progress=lambda count, _: update("evaluations", count, max(count, most)))
+        update("evaluations", len(done.energies), max(len(done.energies), 1))
         name = record.settings["initializer"] or "qaoa"
         found = solution(workload.problem, done, chosen, name, compare=False, progress=update)
-    title = f"run {record.id}: {workload.problem.num_qubits} nodes, p = {workload.reps}"
+    title = f"run {record.id}: {workload.problem.num_qubits} qubits" + (
+        f", p = {workload.reps}" if workload.reps else ""
+    )
     _tell(found, as_json=as_json, title=title)
 
 
 @contextmanager
-def _resumable() -> Iterator[None]:
+def _resumable(path: Path) -> Iterator[None]:
     try:
         yield
     except KeyboardInterrupt:
-        messages.print("Interrupted. What came is kept: `metainit runs` lists the run, `metainit resume RUN` goes on.")
+        from qiskit_metainit.deployment import Ledger
+
+        with Ledger(path) as kept:
+            begun = [record.id for record in kept.runs() if record.state == "running"]
+        told = f"What came is kept: `metainit resume {begun[-1]}` goes on." if begun else "Nothing was sent yet."
+        messages.print(f"Interrupted. {told}", markup=False, highlight=False, soft_wrap=True)
         raise typer.Exit(130) from None
 
 
@@ -246,7 +255,7 @@ def _opened(name: str, simulate: bool, num_qubits: int) -> Any:
 
 def _channel(backend: Any, mode: Mode) -> Any:
     from qiskit_metainit.deployment import LocalChannel, RuntimeChannel
-    from qiskit_metainit.deployment.deployment import channel_for
+    from qiskit_metainit.deployment.naming import channel_for
 
     known = channel_for(backend)
     if isinstance(known, LocalChannel) or mode is Mode.JOB:
@@ -266,10 +275,9 @@ def _tell(found: Solution, *, as_json: bool, title: str) -> None:
         return
     run, problem = found.run, found.problem
     rows = [["", ""]]
-    if run.bitstring is not None:
+    if found.value is not None:
         rows += [["best cut sampled", f"{found.value:g}"]]
-        sides = problem.partition(run.bitstring)
-        rows += [[f"side {bit}", ", ".join(map(str, side))] for bit, side in enumerate(sides)]
+        rows += [[f"side {bit}", ", ".join(map(str, side))] for bit, side in enumerate(found.partition)]
     if run.energies.size:
         rows += [
             ["first expected cut measured", f"{problem.value(float(run.energies[0])):.3f}"],

@@ -36,7 +36,8 @@ class NoiseStandings:
     settings: Mapping[str, Any]
     """Of the study: its starts, devices, budgets and reps among them."""
     policies: Sequence[Mapping[str, Any]]
-    """For every reps, start and budget what ``BEST`` and ``OPTIMISING`` are, in words."""
+    """For every reps, start and budget what ``BEST`` and ``OPTIMISING`` are, in words, and what each policy's mean
+    noisy r was on the tuning graphs."""
     pieces: Sequence[Mapping[str, Any]]
     """One depth on one graph on one device each: its facts, its ``starts`` and its ``runs`` with their metrics."""
 
@@ -217,7 +218,7 @@ class NoiseStandings:
             "policies": self.policies,
         }
         text = json.dumps(head, indent=1)[:-2]
-        lines = ",\n  ".join(json.dumps(piece) for piece in self.pieces)
+        lines = ",\n  ".join(json.dumps(_rounded(piece)) for piece in self.pieces)
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(f'{text},\n "under_noise": [\n  {lines}\n ]\n}}\n', encoding="utf-8")
 
@@ -234,3 +235,12 @@ class NoiseStandings:
 def _difference(values: NDArray[np.float64]) -> str:
     mean, low, high = interval(values)
     return f"{mean:+z.4f} [{low:+z.4f} {high:+z.4f}]"
+
+
+def _rounded(value: Any) -> Any:
+    """Return JSON values with six digits of every number."""
+    if isinstance(value, float):
+        return round(value, 6)
+    if isinstance(value, Mapping):
+        return {key: _rounded(entry) for key, entry in value.items()}
+    return [_rounded(entry) for entry in value] if isinstance(value, list) else value

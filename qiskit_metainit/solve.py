@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -31,8 +31,8 @@ from qiskit_metainit.terminal import spans
 COMPARED_QUBITS = 16
 """Up to this size the saving against random starts is measured by exact simulation; it spends no shots."""
 _NOT_COMPARED = (
-    f"Evaluations saved against random: not measured (done up to {COMPARED_QUBITS} qubits unless switched off); the "
-    "initializer's card states them on held-out graphs."
+    f"Evaluations saved against random: not measured (metainit solve --compare does, up to {COMPARED_QUBITS} qubits); "
+    "the initializer's card states them on held-out graphs."
 )
 _RANDOM_STARTS = 5
 _CAP = 300  # evaluations after which a simulated start counts as lost
@@ -50,9 +50,14 @@ class Solution:
     """Sentences: the start used, covered or extrapolated, evaluations saved, the caveat."""
 
     @property
-    def value(self) -> float:
-        """Weight of the best cut sampled."""
-        return self.problem.value(self.run.bitstring)
+    def value(self) -> float | None:
+        """Weight of the best cut sampled; None for a Hamiltonian without bitstrings."""
+        return self.problem.value(self.run.bitstring) if self.run.bitstring else None
+
+    @property
+    def partition(self) -> tuple[tuple[Hashable, ...], ...]:
+        """The two sides of that cut, or none."""
+        return self.problem.partition(self.run.bitstring) if self.run.bitstring else ()
 
     def as_json(self) -> dict[str, Any]:
         """Return everything as JSON values."""
@@ -62,7 +67,7 @@ class Solution:
             "versions": versions(),
             "value": self.value,
             "bitstring": self.run.bitstring,
-            "partition": [[str(node) for node in side] for side in self.problem.partition(self.run.bitstring)],
+            "partition": [[str(node) for node in side] for side in self.partition],
             "expected_value_first": self.problem.value(float(self.run.energies[0])),
             "expected_value_final": None if self.run.energy is None else self.problem.value(self.run.energy),
             "expected_value_best": self.problem.value(float(self.run.energies.min())),

@@ -82,9 +82,10 @@ POLICIES = (
     *(Policy("cobyla", count, 0.5) for count in (30, 60)),
     *(Policy("spsa", count) for count in (30, 60)),
 )
-"""Among which each start's best is found."""
-OF_RANDOM = (Policy("cobyla", 60, 1.0), Policy("cobyla", 60, 0.5, draws=20))
-"""More of them, for the random start."""
+"""Among which the best is found for every start but the random one."""
+OF_RANDOM = (Policy("cobyla", 60, 0.5, draws=20),)
+"""The same for the random start. A single draw is left out: which optimiser then does best hangs on the few tuning
+graphs where it is lucky, and on others it is stuck."""
 
 
 @final
@@ -111,9 +112,9 @@ class Study:
     tuning: int = 3
     """Tuning graphs."""
     policies: tuple[Policy, ...] = POLICIES
-    """Candidates of every start."""
+    """Candidates of every start but the random one."""
     of_random: tuple[Policy, ...] = OF_RANDOM
-    """Further ones of the random start."""
+    """Candidates of the random start."""
     seed: int = 1_000_003
     """Of the graphs, the random start, the optimisers and the shots."""
 
@@ -142,24 +143,24 @@ class Study:
         if min(self.budgets) < least:
             raise ValueError(f"Budgets of at least {least} shots are needed, but {min(self.budgets)} came.")
         for name in self.devices:
-            _device(name)
+            fake_device(name)
         for name in self.starts[1:]:
             named(name)
         test = instances(self.graphs, self.sizes, self.seed)
         tuning = instances(self.tuning, self.sizes, self.seed + 1, apart_from=test)
         candidates = {
-            (depth, start, budget): (*self.policies, *(self.of_random if start == "random" else ()))
+            (depth, start, budget): self.of_random if start == "random" else self.policies
             for depth in self.reps
             for start in self.starts
             for budget in self.budgets
         }
         tuned = stages.get("tuning", lambda: self._pieces("tuning", tuning, candidates, stages, workers, progress))
         chosen = _chosen([row for piece in tuned for row in piece["runs"]], candidates)
-        kept = {cell: tuple(dict.fromkeys(pair)) for cell, pair in chosen.items()}
+        kept = {cell: tuple(dict.fromkeys(pair)) for cell, (*pair, _) in chosen.items()}
         tested = stages.get("test", lambda: self._pieces("test", test, kept, stages, workers, progress))
         policies = [
-            {"reps": reps, "start": start, "budget": budget, BEST: str(best), OPTIMISING: str(second)}
-            for (reps, start, budget), (best, second) in chosen.items()
+            {"reps": reps, "start": start, "budget": budget, BEST: str(best), OPTIMISING: str(second), "tuning": means}
+            for (reps, start, budget), (best, second, means) in chosen.items()
         ]
         return NoiseStandings(self.settings, policies, tested)
 
@@ -231,10 +232,10 @@ class _Piece:
     seed: int
 
     def __call__(self, report: Callable[[int, int], None]) -> dict[str, Any]:
-        backend = _device(self.device)
+        backend = fake_device(self.device)
         channel = ExactChannel(backend)
         deployment = Deployment(backend, channel=channel, seed=self.seed)
-        judge = _Judge.of(self.problem, self.reps, backend, channel)
+        judge = Judge.of(self.problem, self.reps, backend, channel)
         work = [
             (start, budget, policy)
             for (reps, start, budget), policies in self.policies.items()
@@ -269,16 +270,21 @@ class _Piece:
 
 
 @dataclass(frozen=True, eq=False)
-class _Judge:
+class Judge:
     """What points of one problem on one device are worth, exactly."""
 
     task: Task
-    values: NDArray[np.float64]  # (2^Q,) energies of the bitstrings
-    noisy: Callable[[NDArray[np.float64]], NDArray[np.float64]]  # (P,) to (2^Q,) probabilities
+    """The landscape without noise."""
+    values: NDArray[np.float64]
+    """(2^Q,) energies of the bitstrings."""
+    noisy: Callable[[NDArray[np.float64]], NDArray[np.float64]]
+    """Gives the (2^Q,) probabilities of the outcomes at a (P,) point."""
     facts: Mapping[str, Any]
+    """Of the circuit: its two-qubit gates and log-fidelity; and r of random bitstrings, "mixed"."""
 
     @classmethod
-    def of(cls, problem: Problem, reps: int, backend: BackendV2, channel: ExactChannel) -> _Judge:
+    def of(cls, problem: Problem, reps: int, backend: BackendV2, channel: ExactChannel) -> Judge:
+        """Return the judge of a diagonal problem at a depth, its circuit transpiled as a deployment does it."""
         task = Task.of(problem, reps=reps)
         templates = Templates(partial(transpile, backend, None, 4))  # as ``Deployment`` has them
         parsed = templates.parse(task.circuit.measure_all(inplace=False))
@@ -323,20 +329,23 @@ class _Judge:
 
 
 @functools.cache
-def _device(name: str) -> BackendV2:
+def fake_device(name: str) -> BackendV2:
+    """Return a fake device, loaded once a process; see ``fake_backend``."""
     return fake_backend(name)
 
 
-def _chosen(rows: Sequence[_Row], candidates: Mapping[_Cell, Sequence[Policy]]) -> dict[_Cell, tuple[Policy, Policy]]:
-    """Return for every cell the policy of the largest mean noisy r, and the best of those that optimise."""
+def _chosen(
+    rows: Sequence[_Row], candidates: Mapping[_Cell, Sequence[Policy]]
+) -> dict[_Cell, tuple[Policy, Policy, dict[str, float]]]:
+    """Return for every cell the policy of the largest mean noisy r, the best of those that optimise, and the means."""
     worth: dict[_Cell, dict[str, list[float]]] = {cell: {} for cell in candidates}
     for row in rows:
         worth[row["reps"], row["start"], row["budget"]].setdefault(row["policy"], []).append(row["noisy"])
     found = {}
     for cell, policies in candidates.items():
-        means = {name: float(np.mean(values)) for name, values in worth[cell].items()}
+        means = {name: round(float(np.mean(values)), 6) for name, values in worth[cell].items()}
         ranked = sorted(policies, key=lambda policy: -means[str(policy)])
-        found[cell] = ranked[0], next((policy for policy in ranked if policy.evaluations), ranked[0])
+        found[cell] = ranked[0], next((policy for policy in ranked if policy.evaluations), ranked[0]), means
     return found
 
 

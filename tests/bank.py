@@ -1,4 +1,4 @@
-"""A service that runs jobs and keeps its own account of shots, and a channel to it that fails wherever it is told to."""
+"""A service that runs jobs and keeps its own account of shots, and a channel to it that fails where it is told to."""
 
 from __future__ import annotations
 

@@ -25,17 +25,27 @@ from qiskit.providers.fake_provider import GenericBackendV2
 from qiskit.quantum_info import SparsePauliOp
 from qiskit.transpiler import InstructionProperties, Target
 from qiskit_aer import AerSimulator
-from qiskit_algorithms.optimizers import COBYLA, SPSA
+from qiskit_algorithms.optimizers import COBYLA
 from qiskit_algorithms.utils import algorithm_globals
 
 from qiskit_metainit.budget import ShotBudget
-from qiskit_metainit.deployment import BudgetError, Deployment, LedgerError, Run, RunInterruptedError, ShotSchedule
+from qiskit_metainit.deployment import (
+    OPTIMIZERS,
+    BudgetError,
+    Deployment,
+    LedgerError,
+    Run,
+    RunInterruptedError,
+    ShotSchedule,
+    make_optimizer,
+)
 from qiskit_metainit.deployment.channel import Refused
 from qiskit_metainit.deployment.ledger import Ledger
-from qiskit_metainit.deployment.program import OPTIMIZERS, make_optimizer
+from qiskit_metainit.deployment import OPTIMIZERS, make_optimizer
 from qiskit_metainit.deployment.timing import Timing, duration
 from qiskit_metainit.initializer import MetaInitializer
 from qiskit_metainit.models.constant import Constant
+from qiskit_metainit.models.interpolation import Interpolation
 from qiskit_metainit.models.lstm import Lstm
 from qiskit_metainit.models.sk_infinity import SkInfinity
 from qiskit_metainit.problem import Problem
@@ -450,8 +460,8 @@ def test_a_run_needs_its_own_initializer_until_it_has_proposed(tmp_path: Path) -
     path, bank = tmp_path / "ledger.sqlite", Bank()
     expected = solve(meta=learned())
     for place in (1, 5):
+        faults = Faults(fixed={("submit", place): "death after"})
         with pytest.raises(Death):
-            faults = Faults(fixed={("submit", place): "death after"})
             solve(channel=FaultyChannel(bank, faults), meta=learned(), path=path)
         (*_, record) = Deployment(BACKEND, ledger=path).runs()
         if place == 1:
@@ -460,6 +470,23 @@ def test_a_run_needs_its_own_initializer_until_it_has_proposed(tmp_path: Path) -
         run = resume(path, bank, run=record.id, initializer=learned() if place == 1 else None)
         assert_same(run, expected)
     assert bank.taken() == 2 * expected.shots_spent
+
+
+def test_a_start_that_was_not_yet_proposed_knows_the_same_after_a_resume(tmp_path: Path) -> None:
+    # A calibration comes before the proposal, and may queue for long.
+    known = {"hints": ["bond"], "knots": [[0.0], [1.0]], "points": [[0.0, 0.1, 0.2], [1.0, -0.5, 0.7]]}
+    meta = MetaInitializer(Interpolation(**known, kind="nearest"))
+    problem = Problem(
+        SPIN, "molecule", (0, 1), ansatz=spin_ansatz(), hints={"bond": np.float64(0.9), "path": np.ones(3)}
+    )
+    path, bank = tmp_path / "ledger.sqlite", Bank()
+    asked = {"meta": meta, "problem": problem, "ansatz": None, "readout_shots": 50, "maxiter": 5}
+    with pytest.raises(Death):
+        solve(channel=FaultyChannel(bank, Faults(fixed={("submit", 0): "death after"})), path=path, **asked)
+    run = resume(path, bank, initializer=meta)
+    np.testing.assert_array_equal(run.proposal.point, [1.0, -0.5, 0.7])
+    assert run.shots_by_stage["calibration"] == 100
+    assert_same(run, solve(**asked))
 
 
 @pytest.mark.parametrize("change", ["settings", "initializer", "backend", "run"])
@@ -517,7 +544,7 @@ KINDS: dict[str, dict[str, Any]] = {
     "l_bfgs_b, jobs": {"optimizer": "l_bfgs_b", "budget": {"jobs": 7}},
     "nelder_mead, growing": {"optimizer": "nelder_mead", "maxiter": 4, "shots": ShotSchedule(16, last=64, over=5)},
     "queries, shots": {"queries": 2, "budget": {"shots": 7 * SHOTS + 20}},
-    "vqe, seconds": {"vqe": True, "budget": {"qpu_seconds": 60.0}, "rate": 0.015, "maxiter": 30},
+    "vqe, seconds": {"vqe": True, "budget": {"qpu_seconds": 34.0}, "rate": 0.015, "maxiter": 30},
 }
 
 
@@ -531,7 +558,7 @@ def test_runs_survive_whatever_happens(kind: str, rng: np.random.Generator) -> N
     calm = Bank()
     expected = make(channel=FaultyChannel(calm, rate=rate), **asked)
     same = deaths = 0
-    for number in range(28):
+    for number in range(15):
         ledger, bank = Ledger(None), Bank()
         allowed = [(), ("twice",), ("late", "twice")][number % 3]
         faults = Faults(rng, count=int(rng.integers(1, 7)), rate=float(rng.choice([0.1, 0.3])), allowed=allowed)
@@ -577,8 +604,8 @@ def test_runs_survive_whatever_happens(kind: str, rng: np.random.Generator) -> N
             same += 1
             assert_same(run, expected, spent=all(job.state != "lost" for job in jobs))
         assert run.energy is not None or run.stopped, told
-    assert deaths > 15
-    assert same > 4
+    assert deaths > 8
+    assert same > 2
 
 
 _KILLED = """
@@ -619,7 +646,7 @@ path, chance = sys.argv[1], random.Random(int(sys.argv[2]))
 kills, ended = 0, False
 while not ended:
     child = start(path)
-    time.sleep(chance.uniform(0.0, 0.15 * 1.1**kills))
+    time.sleep(chance.uniform(0.0, 0.2 * 1.3**kills))
     os.kill(child, signal.SIGKILL)
     status = os.waitpid(child, 0)[1]
     assert status in (0, signal.SIGKILL), status
@@ -660,7 +687,7 @@ def test_processes_that_are_killed_lose_nothing(tmp_path: Path, rng: np.random.G
     assert done.returncode == 0, done.stderr
     found = json.loads(done.stdout)
     print("killed", found["kills"], "times:", found["states"])
-    assert found["kills"] > 3
+    assert found["kills"] >= 3
     assert found["killed"] == found["expected"]
     assert set(found["states"]) <= {"done", "released"}
     assert found["second"] is not None

@@ -73,7 +73,8 @@ def test_outcomes_have_the_frequencies_of_aers_shots(rng):
     counted = []
     for channel in (ExactChannel(backend), LocalChannel(backend)):
         (bits,) = channel.collect(channel.submit(request, "tag")).bits
-        assert bits.num_shots == shots and bits.shape == (1,)
+        assert bits.num_shots == shots
+        assert bits.shape == (1,)
         counted.append(np.bincount([int(key) for key in bits[0].array[:, 0]], minlength=8))
     exact = NoisyCircuit(circuit, backend.target).probabilities(point[None])[0]
     for counts in counted:
@@ -137,5 +138,6 @@ def test_a_deployment_spends_its_budget_to_the_shot():
     problem = MaxCut.from_edges([(0, 1), (1, 2), (2, 0), (2, 3)])
     deployment = Deployment(backend, ShotBudget(shots=5000), channel=ExactChannel(backend))
     run = deployment.run(problem, reps=1, shots_per_evaluation=1000, final_shots=1000)
-    assert run.shots_spent == 5000 and len(run.energies) == 4
+    assert run.shots_spent == 5000
+    assert len(run.energies) == 4
     assert problem.value(run.bitstring) == 3.0

@@ -134,7 +134,7 @@ def test_what_cannot_be_a_ledger_is_told(tmp_path: Path, bad: str) -> None:
         path.write_text("Dear diary, " * 100)
     if bad == "below a file":
         path = path / "ledger.sqlite"
-    with pytest.raises(LedgerError, match="can be written is needed.*Choose another file"):
+    with pytest.raises(LedgerError, match=r"can be written is needed.*Choose another file"):
         Ledger(path)
 
 
@@ -248,7 +248,10 @@ def test_a_copy_is_booked_once() -> None:
         ledger.settle(job, "submitted", job_id="first")
         for job_id in ("second", "second", "first"):
             ledger.duplicate(job, job_id, spent=10, seconds=2.0, note="twice")
-        assert [(job.state, job.job_id) for job in ledger.jobs(run)] == [("submitted", "first"), ("duplicate", "second")]
+        assert [(job.state, job.job_id) for job in ledger.jobs(run)] == [
+            ("submitted", "first"),
+            ("duplicate", "second"),
+        ]
         assert ledger.spent(run) == Spent(20, 2, 5.0)
 
 
@@ -273,9 +276,10 @@ def test_outcomes_are_stored_with_their_booking_or_not_at_all(
     with Ledger(None) as ledger:
         run = ledger.begin("b", {})
         job = reserved(ledger, run)
-        with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        with monkeypatch.context() as patch:
             patch.setattr(ledger_module, "pack_answer", full)
-            ledger.store(job, answer(rng), spent=8)
+            with pytest.raises(KeyboardInterrupt):
+                ledger.store(job, answer(rng), spent=8)
         assert ledger.jobs(run)[0].state == "posting"
         assert ledger.spent(run) == Spent(10, 1, 3.0)
         ledger.store(job, answer(rng), spent=8)  # and the ledger is as good as before

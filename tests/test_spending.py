@@ -54,7 +54,9 @@ class Place:
         return self.ledger.spent(self.run)
 
     def sampler(self, channel: FaultyChannel | None = None, **settings: Any) -> LedgeredSampler:
-        return LedgeredSampler(channel or FaultyChannel(self.bank), self.ledger, self.run, self.budget, seed=7, **settings)
+        return LedgeredSampler(
+            channel or FaultyChannel(self.bank), self.ledger, self.run, self.budget, seed=7, **settings
+        )
 
     def states(self) -> list[str]:
         return [job.state for job in self.ledger.jobs(self.run)]
@@ -271,6 +273,15 @@ def test_the_last_job_shrinks_to_a_fourth_at_most(left: int, taken: int) -> None
     assert len(place.bank.jobs) == 2 + bool(taken)
 
 
+def test_where_the_budget_ended_a_run_it_ends_again_though_the_account_has_more_by_now() -> None:
+    place = Place.of(ShotBudget(shots=4 * JOB))
+    found = walk(place.sampler())
+    place.budget = ShotBudget(shots=40 * JOB)
+    again = walk(place.sampler())
+    assert (again.path, again.final, again.stopped) == (found.path, found.final, found.stopped)
+    assert len(place.bank.jobs) == 4
+
+
 def test_twirling_that_rounds_up_is_paid_from_the_budget() -> None:
     place = Place.of(ShotBudget(shots=3 * JOB))
 
@@ -472,8 +483,8 @@ def test_a_busy_service_is_waited_for_and_then_given_up() -> None:
         assert place.bank.clock.now - began == 0.5 + 1 + 2 + 4
         began = place.bank.clock.now
         always = Faults(fixed={("submit", number): "busy" for number in range(100)})
+        sampler.channel = FaultyChannel(place.bank, always)
         with pytest.raises(RunInterruptedError, match=rf"429.*metainit resume {place.run}"):
-            sampler.channel = FaultyChannel(place.bank, always)
             sampler.run([(CIRCUIT, [[0.1], [0.2]])], shots=SHOTS)
     assert 60.0 < place.bank.clock.now - began <= 100.0
     assert place.spent.shots == place.bank.taken() == 3 * JOB

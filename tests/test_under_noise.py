@@ -23,9 +23,9 @@ from qiskit_metainit.under_noise import Policy, Study, instances
 
 QUICK = Study(
     devices=("fake_fez",),
-    budgets=(2000, 3000),
+    budgets=(2000,),
     reps=(1,),
-    sizes=(6,),
+    sizes=(4, 5),
     graphs=2,
     tuning=1,
     policies=(Policy(), Policy("cobyla", 8)),
@@ -51,7 +51,8 @@ def test_every_start_runs_on_every_graph_and_spends_no_more_than_the_budget(quic
         for row in piece["runs"]:
             assert row["stopped"] is None
             assert 0.8 * row["budget"] < row["shots"] <= row["budget"]
-            assert 0.0 <= row["optimal"] <= 1.0 and row["best"] <= 1.0
+            assert 0.0 <= row["optimal"] <= 1.0
+            assert row["best"] <= 1.0
             assert row["noisy"] <= piece["optimum"] + 1e-9
 
 
@@ -60,10 +61,10 @@ def test_who_does_not_optimise_ends_where_it_starts(quick):
     for piece in quick.pieces:
         starts = {row["start"]: row for row in piece["starts"]}
         for row in piece["runs"]:
-            same = {metric: row[metric] == starts[row["start"]][metric] for metric in ("noisy", "ideal", "optimal")}
-            assert len(set(same.values())) == 1
-            assert same["noisy"] == (row["evaluations"] == 0)
-            unmoved += same["noisy"]
+            if row["evaluations"] == 0:
+                assert row["policy"] == "no optimisation"
+                assert {key: row[key] for key in starts[row["start"]]} == starts[row["start"]]
+                unmoved += 1
     assert unmoved
 
 
@@ -84,13 +85,14 @@ def test_an_interrupted_study_goes_on(quick, tmp_path, monkeypatch):
     made[:] = [None]
     again = QUICK.run(Stages(tmp_path / "work", QUICK.settings), 1, lambda *_: None)
     assert made == [None, (1, "fake_fez")]
-    assert again.pieces == quick.pieces and again.policies == quick.policies
+    assert again.pieces == quick.pieces
+    assert again.policies == quick.policies
 
 
 def test_points_are_judged_as_aer_and_a_statevector_do():
     backend = fake_backend("fake_cusco")
     problem = MaxCut.from_edges([(0, 1, 0.7), (1, 2, 0.2), (2, 3, 0.9), (3, 0, 0.4), (0, 2, 0.5)])
-    judge = under_noise._Judge.of(problem, 1, backend, ExactChannel(backend))
+    judge = under_noise.Judge.of(problem, 1, backend, ExactChannel(backend))
     meta = MetaInitializer(SkInfinity())
     deployment = Deployment(backend, ShotBudget(shots=200_001), seed=5)
     run = deployment.run(problem, reps=1, initializer=meta, **Policy().workload(problem, 200_001, 0))
@@ -133,9 +135,11 @@ def test_the_chosen_policy_has_the_largest_mean_under_noise():
         for policy, values in worth.items()
         for value in values
     ]
-    assert under_noise._chosen(rows, {cell: (none, short, long)}) == {cell: (none, short)}
+    means = {"no optimisation": 0.8, "cobyla 8 from 0.2": 0.75, "cobyla 20 from 0.2": 0.74}
+    assert under_noise._chosen(rows, {cell: (none, short, long)}) == {cell: (none, short, means)}
     rows[2]["noisy"] = 1.2
-    assert under_noise._chosen(rows, {cell: (none, short, long)}) == {cell: (short, short)}
+    means["cobyla 8 from 0.2"] = 0.9
+    assert under_noise._chosen(rows, {cell: (none, short, long)}) == {cell: (short, short, means)}
 
 
 def test_instances_differ_from_each_other_and_from_others():
@@ -217,8 +221,10 @@ def test_what_was_written_is_read_again(made_up, tmp_path):
     made_up.write(tmp_path / "new" / "standings.json", seconds=3)
     content = json.loads((tmp_path / "new" / "standings.json").read_text(encoding="utf-8"))
     again = NoiseStandings.read(content)
-    assert again.table() == made_up.table() and again.findings() == made_up.findings()
-    assert content["seconds"] == 3 and {"command", "versions"} <= set(content)
+    assert again.table() == made_up.table()
+    assert again.findings() == made_up.findings()
+    assert content["seconds"] == 3
+    assert {"command", "versions"} <= set(content)
     again.picture(tmp_path / "pictures" / "standings.png")
     assert (tmp_path / "pictures" / "standings.png").read_bytes().startswith(b"\x89PNG")
     with pytest.raises(KeyError):
@@ -240,7 +246,8 @@ def test_the_command(made_up, tmp_path, monkeypatch):
     assert result.exit_code == 0, result.output
     ((study, folder),) = asked
     assert study == Study(devices=("fake_fez", "fake_cusco"), budgets=(1000, 5000), reps=(1, 2), graphs=6, sizes=(6, 8))
-    assert folder == tmp_path / "out" / "standings-work" and not folder.exists()
+    assert folder == tmp_path / "out" / "standings-work"
+    assert not folder.exists()
     assert NoiseStandings.read(json.loads(target.read_text(encoding="utf-8"))).table() == made_up.table()
     assert (tmp_path / "p.png").exists()
     assert "beyond the interval in 2 of 2 cells" in " ".join(result.output.split())
@@ -248,4 +255,5 @@ def test_the_command(made_up, tmp_path, monkeypatch):
 
 def test_the_command_brings_its_own_graphs():
     result = CliRunner().invoke(app, ["evaluate", "qaoa", "--devices", "fake_fez", "--problem", "ising"])
-    assert result.exit_code != 0 and "brings its own graphs" in " ".join(result.output.split())
+    assert result.exit_code != 0
+    assert "brings its own graphs" in " ".join(result.output.split())

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-NOTEBOOK, BUDGET = "11_on_a_device.ipynb", 24_000
+NOTEBOOK, BUDGET = "11_on_a_device.ipynb", 18_000
 TESTS = str(Path(__file__).parents[1] / "tests")
 
 

@@ -9,9 +9,10 @@ from qiskit_metainit.deployment.ledger import Ledger, LedgerError
 from qiskit_metainit.deployment.local import LocalChannel
 from qiskit_metainit.deployment.naming import named_backend, simulated
 from qiskit_metainit.deployment.plan import Plan
-from qiskit_metainit.deployment.program import OPTIMIZERS, BudgetError, Run, ShotSchedule, make_optimizer
+from qiskit_metainit.deployment.program import Run
 from qiskit_metainit.deployment.runtime import RuntimeChannel
 from qiskit_metainit.deployment.spending import RunInterruptedError
+from qiskit_metainit.deployment.workload import OPTIMIZERS, BudgetError, ShotSchedule, make_optimizer
 
 __all__ = [
     "LEDGER",

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any, final
 
 from qiskit.primitives import BasePrimitiveJob, PrimitiveResult
+from qiskit.providers import JobStatus
 
 
 def _same(name: str) -> Callable[[AnsweredJob], Any]:
@@ -29,3 +30,39 @@ class AnsweredJob(BasePrimitiveJob):
     def result(self) -> PrimitiveResult:
         """Wait for the job and return its result."""
         return self._collect()
+
+
+@final
+class DoneJob(BasePrimitiveJob):
+    """A job that has ended, with its result."""
+
+    def __init__(self, result: PrimitiveResult) -> None:
+        super().__init__("")
+        self._result = result
+
+    def result(self) -> PrimitiveResult:
+        """Return the result."""
+        return self._result
+
+    def status(self) -> JobStatus:
+        """Return that it is done."""
+        return JobStatus.DONE
+
+    def done(self) -> bool:
+        """Return True."""
+        return True
+
+    def running(self) -> bool:
+        """Return False."""
+        return False
+
+    def cancelled(self) -> bool:
+        """Return False."""
+        return False
+
+    def in_final_state(self) -> bool:
+        """Return True."""
+        return True
+
+    def cancel(self) -> None:
+        """Do nothing."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, replace
@@ -9,6 +10,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, final
 
+from numpy.typing import ArrayLike
 from qiskit import QuantumCircuit
 from qiskit.providers import BackendV2
 from qiskit.quantum_info import SparseObservable, SparsePauliOp
@@ -23,32 +25,24 @@ from qiskit_metainit.deployment.channel import Channel, Unreachable
 from qiskit_metainit.deployment.depth import log_fidelity, recommended_reps
 from qiskit_metainit.deployment.isa import IsaCheck
 from qiskit_metainit.deployment.ledger import OPEN, Ledger, LedgerError
-from qiskit_metainit.deployment.local import LocalChannel
+from qiskit_metainit.deployment.naming import channel_for
 from qiskit_metainit.deployment.plan import Plan, make_plan
-from qiskit_metainit.deployment.program import (
-    BudgetError,
-    Meter,
-    Minimizer,
-    Run,
-    ShotSchedule,
-    Workload,
-    carry_out,
-    make_optimizer,
-)
+from qiskit_metainit.deployment.program import Meter, Run, carry_out
 from qiskit_metainit.deployment.records import RunRecord
 from qiskit_metainit.deployment.runtime import RuntimeChannel
 from qiskit_metainit.deployment.spending import LedgeredSampler, circuit_digest
-from qiskit_metainit.deployment.templates import Templates, transpile
+from qiskit_metainit.deployment.templates import Templates, named_alike, transpile
 from qiskit_metainit.deployment.timing import Timing
+from qiskit_metainit.deployment.workload import Minimizer, ShotSchedule, Workload, make_workload
 from qiskit_metainit.engine import Engine
 from qiskit_metainit.initializer import MetaInitializer, named
-from qiskit_metainit.problem import Problem, as_pauli_sum
+from qiskit_metainit.problem import Problem
 from qiskit_metainit.proposal import Proposal
 from qiskit_metainit.provenance import versions
 from qiskit_metainit.task import Task
 
-LEDGER = Path.home() / ".qiskit-metainit" / "ledger.sqlite"
-"""Where the command line keeps its runs."""
+LEDGER = Path(os.environ.get("METAINIT_LEDGER", Path.home() / ".qiskit-metainit" / "ledger.sqlite"))
+"""Where the command line keeps its runs: the file that METAINIT_LEDGER names, or one at home."""
 
 
 @final
@@ -92,6 +86,8 @@ class Deployment:
                 f"A backend is needed, but a {type(backend).__name__} came. Give AerSimulator(), a fake device or "
                 "QiskitRuntimeService().backend(name)."
             )
+        if not isinstance(budget, ShotBudget | None):
+            raise TypeError(f"A budget is needed, but a {type(budget).__name__} came. Give ShotBudget(shots=...).")
         self.backend = backend
         self.budget = budget or ShotBudget()
         self.ledger = Ledger(ledger)
@@ -117,7 +113,8 @@ class Deployment:
         *,
         reps: int | None = None,
         ansatz: QuantumCircuit | None = None,
-        initializer: str | MetaInitializer = "qaoa",
+        initializer: str | MetaInitializer | None = None,
+        initial_point: ArrayLike | None = None,
         optimizer: str | Optimizer | Minimizer = "cobyla",
         shots_per_evaluation: int | ShotSchedule = 1024,
         final_shots: int | None = None,
@@ -130,7 +127,9 @@ class Deployment:
             problem: with its Hamiltonian, or the Hamiltonian alone.
             reps: layers p of QAOA ...
             ansatz: ... or the circuit of a VQE, exactly one of the two; a problem may bring its own.
-            initializer: proposes the start; its queries are paid from the budget.
+            initializer: proposes the start; its queries are paid from the budget. None: "qaoa", or for a circuit the
+                shipped one that covers it.
+            initial_point: (P,) a start of your own instead, ordered as ``circuit.parameters``, radians.
             optimizer: a name, one of qiskit-algorithms, or any called like ``scipy.optimize.minimize``.
             shots_per_evaluation: of each circuit evaluation in every measurement basis, or how they grow.
             final_shots: of the final sampling in every basis; by default as an evaluation's last.
@@ -145,8 +144,7 @@ class Deployment:
             ValueError: for a bad problem, a backend too small or paused, circuits it does not run, or an account with
                 no time left.
         """
-        meta = named(initializer) if isinstance(initializer, str) else initializer
-        workload = self.workload(
+        workload = make_workload(
             problem,
             reps=reps,
             ansatz=ansatz,
@@ -155,17 +153,19 @@ class Deployment:
             final_shots=final_shots,
             readout_shots=readout_shots,
         )
-        self._check_budget(workload, meta)
+        name, meta, proposal = self._start(workload, initializer, initial_point)
         left = self._seconds_left()
         settings = {
             **stored.as_json(workload),
             "budget": asdict(self.budget),
-            "initializer": initializer if isinstance(initializer, str) else None,
+            "initializer": name,
             "seed": self._seed,
             "channel": self.channel.record(),
             "versions": versions(),
         }
         run = self.ledger.begin(self.backend.name, settings)
+        if proposal is not None:
+            self.ledger.note(run, proposal={"made": stored.proposal_as_json(proposal), "jobs": 0})
         return self._carry(run, workload, meta, progress, left)
 
     def resume(
@@ -197,63 +197,20 @@ class Deployment:
                 "there, or begin another run."
             )
         settings = record.settings
-        self.budget = ShotBudget(**settings["budget"])
-        self._seed = settings["seed"]
         workload = stored.from_json(settings, optimizer)
-        if initializer is None and "proposal" not in record.notes:
-            if settings["initializer"] is None:
-                raise LedgerError(
-                    f"The run {record.id} needs its own initializer, which was not given by name. Resume it with "
-                    "Deployment.resume(run, initializer=...)."
-                )
+        if initializer is None and "proposal" not in record.notes and settings["initializer"] is not None:
             initializer = named(settings["initializer"])
         left = None
         if record.state == "running" and (left := self._seconds_left()) is not None:  # the account's beside the run's
             left += sum(job.seconds for job in self.ledger.jobs(record.id) if job.state not in OPEN)
         return self._carry(record.id, workload, initializer, progress, left)
 
-    def workload(
-        self,
-        problem: Problem | SparsePauliOp | SparseObservable,
-        *,
-        reps: int | None = None,
-        ansatz: QuantumCircuit | None = None,
-        optimizer: str | Optimizer | Minimizer = "cobyla",
-        shots_per_evaluation: int | ShotSchedule = 1024,
-        final_shots: int | None = None,
-        readout_shots: int = 0,
-    ) -> Workload:
-        """Return what ``run`` with the same arguments would do, checked."""
-        if not isinstance(problem, Problem):
-            operator = as_pauli_sum(problem)
-            problem = Problem(operator, "operator", tuple(range(int(operator.num_qubits))))
-        if ansatz is not None:
-            problem = replace(problem, ansatz=ansatz)
-        if (reps is None) == (problem.ansatz is None):
-            raise ValueError(
-                "Exactly one of reps (layers of QAOA) and an ansatz is needed, but "
-                f"{'neither' if reps is None else 'both'} came."
-            )
-        schedule = shots_per_evaluation
-        if not isinstance(schedule, ShotSchedule):
-            schedule = ShotSchedule(schedule)
-        if isinstance(optimizer, str):
-            # A learned start is near an optimum: a first step of 0.2 radians refines it, the default of 1 leaves it.
-            optimizer = make_optimizer(optimizer, maxiter=60, rhobeg=0.2, problem=problem)
-        if final_shots is None:
-            final_shots = schedule.last or schedule.first
-        if self.backend.num_qubits is not None and self.backend.num_qubits < problem.num_qubits:
-            raise ValueError(
-                f"A backend of {problem.num_qubits} qubits is needed, but {self.backend.name} has "
-                f"{self.backend.num_qubits}. Take a larger one, or a smaller problem."
-            )
-        return Workload(problem, reps, optimizer, schedule, final_shots, readout_shots)
-
     def plan(
         self,
         problem: Problem | SparsePauliOp | SparseObservable,
         *,
-        initializer: str | MetaInitializer = "qaoa",
+        initializer: str | MetaInitializer | None = None,
+        initial_point: ArrayLike | None = None,
         **asked: Any,
     ) -> Plan:
         """Return what ``run`` with the same arguments needs; the circuit is transpiled, nothing is submitted.
@@ -263,9 +220,8 @@ class Deployment:
         Raises:
             ValueError: as ``run``, for a budget that is too small included.
         """
-        meta = named(initializer) if isinstance(initializer, str) else initializer
-        workload = self.workload(problem, **asked)
-        self._check_budget(workload, meta)
+        workload = make_workload(problem, **asked)
+        _, meta, _ = self._start(workload, initializer, initial_point)
         told: list[str] = []
         remaining = None
         if isinstance(self.channel, RuntimeChannel):
@@ -281,7 +237,7 @@ class Deployment:
                 )
         return make_plan(
             workload,
-            workload.queries(meta),
+            0 if meta is None else workload.queries(meta),
             self.budget,
             self.backend,
             self.template(workload),
@@ -301,21 +257,6 @@ class Deployment:
         """Return the runs of the ledger, the oldest first."""
         return self.ledger.runs()
 
-    def _check_budget(self, workload: Workload, meta: MetaInitializer) -> None:
-        queries, bases = workload.queries(meta), workload.bases
-        first = workload.schedule(0)
-        least = ((queries + 1) * first + workload.final_shots) * bases + 2 * workload.readout_shots
-        jobs = queries + 2 + (workload.readout_shots > 0)
-        told = f"{queries} queries, one evaluation and the final sampling"
-        if self.budget.shots is not None and self.budget.shots < least:
-            raise BudgetError(
-                f"At least {least} shots are needed ({told}, {first} shots each"
-                f"{f' in {bases} bases' if bases > 1 else ''}), but shots={self.budget.shots} came. Raise it, or lower "
-                "the shots per evaluation."
-            )
-        if self.budget.jobs is not None and self.budget.jobs < jobs:
-            raise BudgetError(f"At least {jobs} jobs are needed ({told}), but jobs={self.budget.jobs} came. Raise it.")
-
     def _carry(
         self,
         run: str,
@@ -324,10 +265,11 @@ class Deployment:
         progress: Callable[[int, float], None] | None,
         left: float | None,
     ) -> Run:
-        budget = self.budget
+        settings = self.ledger.record(run).settings
+        budget, seed = ShotBudget(**settings["budget"]), settings["seed"]
         if left is not None:
             budget = replace(budget, qpu_seconds=min(left, budget.qpu_seconds or left))
-        with self.ledger.held(run), _seeded(self._seed):
+        with self.ledger.held(run), _seeded(seed):
             templates = Templates(partial(self._of_run, run))
             timing: list[Timing] = []
 
@@ -343,7 +285,7 @@ class Deployment:
                 self.ledger,
                 run,
                 budget,
-                seed=self._seed,
+                seed=seed,
                 check=self._check,
                 seconds=seconds,
                 patience=self._patience,
@@ -361,6 +303,34 @@ class Deployment:
             self.channel.close()
             self.ledger.finish(run, "stopped" if result.stopped else "finished", stored.run_as_json(result))
             return result
+
+    def _start(
+        self, workload: Workload, initializer: str | MetaInitializer | None, initial_point: ArrayLike | None
+    ) -> tuple[str | None, MetaInitializer | None, Proposal | None]:
+        """Return the initializer's name, itself, and its proposal already if that costs nothing."""
+        needed = workload.problem.num_qubits
+        if self.backend.num_qubits is not None and self.backend.num_qubits < needed:
+            raise ValueError(
+                f"A backend of {needed} qubits is needed, but {self.backend.name} has {self.backend.num_qubits}. Take "
+                "a larger one, or a smaller problem."
+            )
+        if initial_point is not None:
+            if initializer is not None:
+                raise ValueError("Either an initializer or an initial_point is needed, but both came. Leave one out.")
+            workload.check_budget(0, self.budget)
+            return None, None, workload.given(initial_point)
+        name = None
+        if initializer is None or isinstance(initializer, str):
+            name = initializer or workload.usual_initializer()
+            initializer = named(name)
+        if not isinstance(initializer, MetaInitializer):
+            raise TypeError(
+                f"A name or a MetaInitializer is needed, but a {type(initializer).__name__} came. A point of your own "
+                "is given as initial_point=..."
+            )
+        queries = workload.queries(initializer)
+        workload.check_budget(queries, self.budget)
+        return name, initializer, None if queries else workload.proposal(initializer, None)
 
     def _rejoin(self, run: str) -> None:
         """Go on with the run's batch or session, which is open still if its process was killed; note a new one."""
@@ -392,10 +362,11 @@ class Deployment:
             spender.skip(known["jobs"])
             return stored.proposal_from_json(known["made"])
         if meta is None:
-            raise LedgerError(f"The run {run} needs its own initializer. Resume it with initializer=...")
-        problem = workload.problem
-        asked = {"reps": workload.reps} if problem.ansatz is None else {"ansatz": problem.ansatz}
-        proposal = meta.propose([problem.operator], problem=problem, engine=engine, **asked)[0]
+            raise LedgerError(
+                f"The run {run} needs its own initializer, which was not given by name. Resume it with "
+                "Deployment.resume(run, initializer=...)."
+            )
+        proposal = workload.proposal(meta, engine)
         self.ledger.note(run, proposal={"made": stored.proposal_as_json(proposal), "jobs": spender.sequence})
         return proposal
 
@@ -408,7 +379,7 @@ class Deployment:
             known = ran.copy()
             known.metadata = {"places": list(places)}
             self.ledger.keep_template(run, digest, known)
-        return _named_alike(known, circuit), tuple(known.metadata["places"])
+        return named_alike(known, circuit), tuple(known.metadata["places"])
 
     def _transpiled(self, circuit: QuantumCircuit) -> tuple[QuantumCircuit, tuple[int, ...]]:
         digest = circuit_digest(circuit).hex()
@@ -417,20 +388,7 @@ class Deployment:
             self._check(ran)
             self._made[digest] = ran, places
         ran, places = self._made[digest]
-        return _named_alike(ran, circuit), places
-
-
-def _named_alike(ran: QuantumCircuit, circuit: QuantumCircuit) -> QuantumCircuit:
-    """Return a template with the parameters of another circuit of the same structure."""
-    own = {parameter.name: parameter for parameter in circuit.parameters}
-    return ran.assign_parameters({parameter: own[parameter.name] for parameter in ran.parameters})
-
-
-def channel_for(backend: BackendV2) -> Channel:
-    """Return how jobs reach a backend: one of IBM Quantum by its service, any other in this process."""
-    if any(kind.__module__.startswith("qiskit_ibm_runtime.ibm_backend") for kind in type(backend).__mro__):
-        return RuntimeChannel(backend)
-    return LocalChannel(backend)
+        return named_alike(ran, circuit), places
 
 
 @contextmanager

@@ -204,6 +204,8 @@ class Ledger:
             "UPDATE runs SET state = ?, result = ?, changed = ? WHERE id = ?",
             (state, json.dumps(result), time.time(), run),
         )
+        if self.path is not None:
+            Path(f"{self.path}.{run}.lock").unlink(missing_ok=True)  # whoever holds it from now on, only reads
 
     # Jobs
 

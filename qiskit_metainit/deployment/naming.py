@@ -1,4 +1,4 @@
-"""Backends by the names that the command line and the ledger know them by."""
+"""Backends by the names that the command line and the ledger know them by, and how jobs reach them."""
 
 from __future__ import annotations
 
@@ -7,6 +7,9 @@ from qiskit_aer import AerSimulator
 
 from qiskit_metainit.backends import ONE_THREAD, active_simulator, fake_backend
 from qiskit_metainit.deployment.account import service_backend
+from qiskit_metainit.deployment.channel import Channel
+from qiskit_metainit.deployment.local import LocalChannel
+from qiskit_metainit.deployment.runtime import RuntimeChannel
 from qiskit_metainit.surrogate import surrogate_backend
 
 _DENSE_QUBITS = 10
@@ -39,3 +42,10 @@ def simulated(backend: BackendV2, num_qubits: int) -> BackendV2:
     ``surrogate_backend`` (some 0.2 s at 12, where the exact noise takes 11 to 31 s).
     """
     return active_simulator(backend) if num_qubits <= _DENSE_QUBITS else surrogate_backend(backend)
+
+
+def channel_for(backend: BackendV2) -> Channel:
+    """Return how jobs reach a backend: one of IBM Quantum by its service, any other in this process."""
+    if any(kind.__module__.startswith("qiskit_ibm_runtime.ibm_backend") for kind in type(backend).__mro__):
+        return RuntimeChannel(backend)
+    return LocalChannel(backend)

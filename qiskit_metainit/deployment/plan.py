@@ -11,8 +11,8 @@ from qiskit.providers import BackendV2
 
 from qiskit_metainit.backends import errors, is_fake, is_simulator
 from qiskit_metainit.budget import ShotBudget
-from qiskit_metainit.deployment.program import Workload
 from qiskit_metainit.deployment.timing import Timing
+from qiskit_metainit.deployment.workload import Workload
 
 _MODEL = (
     "QPU seconds = jobs x {job:g} s + shots x ({delay:g} us between executions + {circuit:.3g} us of circuit); half to "

@@ -7,7 +7,7 @@ import copy
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, TypeAlias, final
+from typing import Any, final
 
 import numpy as np
 import torch
@@ -15,117 +15,22 @@ from numpy.typing import NDArray
 from qiskit.primitives import BaseSamplerV2
 from qiskit.quantum_info import SparsePauliOp
 from qiskit.transpiler import Target
-from qiskit_algorithms.optimizers import COBYLA, L_BFGS_B, NELDER_MEAD, SPSA, Optimizer
+from qiskit_algorithms.optimizers import SPSA, Optimizer
 
-from qiskit_metainit.ansatz import natural_unit
-from qiskit_metainit.deployment.expectation import SampledEstimator, num_bases
+from qiskit_metainit.deployment.expectation import SampledEstimator
 from qiskit_metainit.deployment.layout import LayoutSafeEstimator, LayoutSafeSampler
 from qiskit_metainit.deployment.ledger import Ledger
 from qiskit_metainit.deployment.records import Spent
 from qiskit_metainit.deployment.spending import BudgetSpent, LedgeredSampler, Reserve
 from qiskit_metainit.deployment.templates import Templates
+from qiskit_metainit.deployment.workload import BudgetError, Minimizer, Workload
 from qiskit_metainit.engine import Engine
 from qiskit_metainit.engines.parameter_shift import ParameterShift
 from qiskit_metainit.engines.sampling import Sampling
-from qiskit_metainit.initializer import MetaInitializer
-from qiskit_metainit.problem import PauliTerms, Problem, is_diagonal
+from qiskit_metainit.problem import is_diagonal
 from qiskit_metainit.proposal import Proposal
 from qiskit_metainit.readout import ReadoutCalibration
-from qiskit_metainit.task import Task, scale_of
-
-OPTIMIZERS = ("cobyla", "spsa", "l_bfgs_b", "nelder_mead")
-"""Names of the classical optimisers, as the command line spells them."""
-
-Minimizer: TypeAlias = Callable[..., Any]
-"""Called as ``minimizer(fun, x0, jac=None, bounds=None)``; its answer has the point as ``x``, as scipy's has."""
-
-
-class BudgetError(ValueError):
-    """A budget that does not even pay for the start."""
-
-
-@dataclass(frozen=True)
-class ShotSchedule:
-    """Shots of each circuit evaluation, growing geometrically: coarse far from the optimum, fine near it.
-
-    >>> [ShotSchedule(100, last=1600, over=5)(evaluation) for evaluation in (0, 1, 2, 4, 9)]
-    [100, 200, 400, 1600, 1600]
-    """
-
-    first: int
-    """Of the first evaluation."""
-    last: int | None = None
-    """From evaluation number ``over`` on; None: as the first."""
-    over: int = 1
-    """Evaluations over which they grow."""
-
-    def __post_init__(self) -> None:
-        """Check the numbers."""
-        if self.first < 1 or self.over < 1 or (self.last is not None and self.last < self.first):
-            raise ValueError(
-                "Shots from at least 1, growing over at least 1 evaluation, are needed, but "
-                f"first={self.first}, last={self.last}, over={self.over} came."
-            )
-
-    def __call__(self, evaluation: int) -> int:
-        """Return the shots of an evaluation, counted from 0."""
-        last = self.first if self.last is None else self.last
-        share = 1.0 if self.over == 1 else min(evaluation / (self.over - 1), 1.0)
-        return round(float(self.first * (last / self.first) ** share))
-
-
-@dataclass(frozen=True, eq=False)
-class Workload:
-    """What is to be solved and how."""
-
-    problem: Problem
-    """With an ansatz for VQE, without for QAOA."""
-    reps: int | None
-    """Layers p of QAOA."""
-    optimizer: Optimizer | Minimizer
-    """Of qiskit-algorithms, or any that is called like scipy's ``minimize``."""
-    schedule: ShotSchedule
-    """Shots of the queries (as of the first evaluation) and of each evaluation, in every measurement basis."""
-    final_shots: int
-    """Of the final sampling, in every basis."""
-    readout_shots: int = 0
-    """Of each of two circuits that calibrate the readout, whose errors are then taken out of the energies; 0: none."""
-
-    @property
-    def bases(self) -> int:
-        """Measurement bases of the Hamiltonian, each of which takes the shots."""
-        return num_bases(self.problem.operator)
-
-    @property
-    def unit(self) -> NDArray[np.float64]:
-        """(P,) radians per unit of what the optimiser sees, so that its steps suit gammas of any weights."""
-        if self.reps is not None:
-            return natural_unit(PauliTerms.of(self.problem.operator).coefficients, self.reps)
-        assert self.problem.ansatz is not None
-        return np.ones(self.problem.ansatz.num_parameters)
-
-    @property
-    def most_evaluations(self) -> int | None:
-        """How many evaluations the optimiser makes at most, if its settings tell."""
-        optimizer, num_parameters = self.optimizer, self.unit.size
-        if not isinstance(optimizer, COBYLA | SPSA | NELDER_MEAD | L_BFGS_B):
-            return None
-        known = optimizer.settings
-        if isinstance(optimizer, COBYLA):
-            return int(known["maxiter"])
-        if isinstance(optimizer, SPSA):
-            calibration = 0 if known["learning_rate"] is not None and known["perturbation"] is not None else 50
-            return calibration + 2 * int(known["maxiter"]) * int(known["resamplings"]) + 1
-        if isinstance(optimizer, NELDER_MEAD):  # at most a whole new simplex an iteration
-            return min(int(known["maxfev"]), (int(known["maxiter"]) + 1) * (num_parameters + 2))
-        return (20 * int(known["maxiter"]) + 1) * (num_parameters + 1)  # scipy's line searches take 20 steps at most
-
-    def queries(self, meta: MetaInitializer) -> int:
-        """Return the costs that an initializer will ask for: none where a formula stands in for it."""
-        if not meta.model.queries:
-            return 0
-        task = Task.of(self.problem, reps=self.reps)
-        return meta.model.queries if meta.outside(task.features, problem=self.problem) is None else 0
+from qiskit_metainit.task import Task
 
 
 @dataclass(frozen=True, eq=False)
@@ -163,28 +68,6 @@ class Run:
     def shots_spent(self) -> int:
         """All shots."""
         return self.spent.shots
-
-
-def make_optimizer(name: str, *, maxiter: int, rhobeg: float, problem: Problem) -> Optimizer:
-    """Return an optimiser of qiskit-algorithms.
-
-    Args:
-        name: one of ``OPTIMIZERS``.
-        maxiter: iterations (evaluations for COBYLA).
-        rhobeg: COBYLA's first trust radius, radians; the others start as they do by default.
-        problem: what it will minimise, at unit weights if by QAOA (as runs do), from energies with shot noise.
-    """
-    if name == "cobyla":
-        return COBYLA(maxiter=maxiter, rhobeg=rhobeg)
-    if name == "spsa":
-        # Its own calibration takes 50 evaluations. A slope is at most about the sum of the |coefficients|: 0.1 radians.
-        unit = 1.0 if problem.ansatz else natural_unit(PauliTerms.of(problem.operator).coefficients, 1)[-1]
-        return SPSA(maxiter=maxiter, learning_rate=0.1 / (scale_of(problem.operator) * unit), perturbation=0.1)
-    if name == "l_bfgs_b":
-        return L_BFGS_B(maxiter=maxiter, eps=0.1)  # finite differences under shot noise need a wide step
-    if name == "nelder_mead":
-        return NELDER_MEAD(maxiter=maxiter)
-    raise ValueError(f"The optimizer must be one of {', '.join(OPTIMIZERS)}, but {name!r} came.")
 
 
 @final

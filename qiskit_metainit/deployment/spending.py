@@ -20,9 +20,9 @@ from qiskit.primitives import (
     SamplerPubResult,
 )
 from qiskit.primitives.containers.sampler_pub import SamplerPub
-from qiskit.providers import JobStatus
 
 from qiskit_metainit.budget import ShotBudget
+from qiskit_metainit.deployment.answered import DoneJob
 from qiskit_metainit.deployment.channel import Answer, Busy, Channel, JobFailed, Refused, Request, Unclear, Unreachable
 from qiskit_metainit.deployment.ledger import Ledger, LedgerError
 from qiskit_metainit.deployment.records import Job, pack_points
@@ -135,7 +135,7 @@ class LedgeredSampler(BaseSamplerV2):
         for pub, item, bits in zip(coerced, points, answer.bits, strict=True):
             shape = item.shape[:-1]
             results.append(SamplerPubResult(DataBin(**{pub.circuit.cregs[0].name: bits.reshape(shape)}, shape=shape)))
-        return _Done(PrimitiveResult(results))
+        return DoneJob(PrimitiveResult(results))
 
     def most_seconds(self, shots: int) -> float:
         """Return the QPU seconds that a job of so many shots may take, from above."""
@@ -378,33 +378,3 @@ def circuit_digest(circuit: QuantumCircuit) -> bytes:
 
 def _hash(parts: list[object]) -> bytes:
     return hashlib.sha256(repr(parts).encode()).digest()
-
-
-@final
-class _Done(BasePrimitiveJob):
-    """A job that has ended."""
-
-    def __init__(self, result: PrimitiveResult) -> None:
-        super().__init__("")
-        self._result = result
-
-    def result(self) -> PrimitiveResult:
-        return self._result
-
-    def status(self) -> JobStatus:
-        return JobStatus.DONE
-
-    def done(self) -> bool:
-        return True
-
-    def running(self) -> bool:
-        return False
-
-    def cancelled(self) -> bool:
-        return False
-
-    def in_final_state(self) -> bool:
-        return True
-
-    def cancel(self) -> None:
-        """Do nothing: it has ended."""

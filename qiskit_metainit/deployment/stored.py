@@ -15,7 +15,8 @@ from qiskit.quantum_info import SparsePauliOp
 from qiskit_algorithms import optimizers
 from qiskit_algorithms.optimizers import Optimizer
 
-from qiskit_metainit.deployment.program import Minimizer, Run, ShotSchedule, Workload
+from qiskit_metainit.deployment.program import Run
+from qiskit_metainit.deployment.workload import Minimizer, ShotSchedule, Workload
 from qiskit_metainit.problem import Problem
 from qiskit_metainit.proposal import Proposal
 
@@ -34,6 +35,7 @@ def as_json(workload: Workload) -> dict[str, Any]:
         "family": problem.family,
         "nodes": [node if isinstance(node, str | int | float) else str(node) for node in problem.nodes],
         "maximise": problem.maximise,
+        "hints": {name: np.asarray(value).tolist() for name, value in problem.hints.items()},
         "ansatz": circuit,
         "reps": workload.reps,
         "optimizer": _optimizer(workload.optimizer),
@@ -59,6 +61,7 @@ def from_json(stored: Mapping[str, Any], optimizer: Optimizer | Minimizer | None
         family=stored["family"],
         nodes=tuple(stored["nodes"]),
         maximise=stored["maximise"],
+        hints=stored["hints"],
         ansatz=None if stored["ansatz"] is None else qpy.load(io.BytesIO(base64.b64decode(stored["ansatz"])))[0],
     )
     known = stored["optimizer"]

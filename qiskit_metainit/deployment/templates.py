@@ -115,6 +115,12 @@ class Templates:
         return self._templates[structure]
 
 
+def named_alike(ran: QuantumCircuit, circuit: QuantumCircuit) -> QuantumCircuit:
+    """Return a template with the parameters of another circuit of the same structure."""
+    own = {parameter.name: parameter for parameter in circuit.parameters}
+    return ran.assign_parameters({parameter: own[parameter.name] for parameter in ran.parameters})
+
+
 def transpile(
     backend: BackendV2 | None, pass_manager: PassManager | None, seeds: int, circuit: QuantumCircuit
 ) -> tuple[QuantumCircuit, tuple[int, ...]]:

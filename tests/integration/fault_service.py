@@ -48,8 +48,8 @@ class FaultySettings(Settings):
 
     rates: dict[str, float] = field(default_factory=dict)
     """By kind: of submissions or jobs; of other requests a fifth."""
-    surely: tuple[str, int] | None = None
-    """A kind, and which submission it happens to besides."""
+    surely: dict[str, int] = field(default_factory=dict)
+    """By kind: which submission it happens to besides."""
 
 
 class FaultyService(Service):
@@ -68,8 +68,7 @@ class FaultyService(Service):
 
     def chosen(self, kinds: Any, share: float, number: int | None = None) -> str | None:
         """Return which kind happens now, or None; ``number`` is that of a submission."""
-        if number is not None and self.settings.surely is not None:
-            kind, when = self.settings.surely
+        for kind, when in self.settings.surely.items():
             if kind in kinds and when == number:
                 return kind
         threshold, drawn = 0.0, self.chance.random()

@@ -14,6 +14,7 @@ from qiskit_metainit import standings
 from qiskit_metainit.card import arrivals, markdown, table
 from qiskit_metainit.comparison import Comparison, read_cells
 from qiskit_metainit.jobs import BASELINES
+from qiskit_metainit.noise_standings import NoiseStandings
 from qiskit_metainit.reproductions._lin2025_paper import PHASE_ONE
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -49,6 +50,10 @@ def rendered(text: str) -> str:
         content = json.loads(path.read_text(encoding="utf-8"))
         if "published training" in content:
             return f"<!-- table {match[1]} -->\n{sequence_models(content)}\n<!-- end -->"
+        if "under_noise" in content:
+            found = NoiseStandings.read(content)
+            note = f"{found.settings['graphs']} graphs, {content['seconds'] / 60:.0f} minutes: `{content['command']}`."
+            return f"<!-- table {match[1]} -->\n{note}\n\n{markdown(found.table())}\n<!-- end -->"
         if "workloads" in content:
             return f"<!-- table {match[1]} -->\n{speed(content)}\n<!-- end -->"
         cell = Comparison.from_json(content)

@@ -1,0 +1,235 @@
+"""What is to be solved and how: a problem, an optimiser, and the shots each step takes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any, TypeAlias
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from qiskit import QuantumCircuit
+from qiskit.quantum_info import SparseObservable, SparsePauliOp
+from qiskit_algorithms.optimizers import COBYLA, L_BFGS_B, NELDER_MEAD, SPSA, Optimizer
+
+from qiskit_metainit import artifact
+from qiskit_metainit.ansatz import natural_unit
+from qiskit_metainit.budget import ShotBudget
+from qiskit_metainit.deployment.expectation import num_bases
+from qiskit_metainit.engine import Engine
+from qiskit_metainit.initializer import MetaInitializer, named
+from qiskit_metainit.problem import PauliTerms, Problem, as_pauli_sum, is_diagonal
+from qiskit_metainit.proposal import CoverageError, Proposal
+from qiskit_metainit.task import Task, scale_of
+
+OPTIMIZERS = ("cobyla", "spsa", "l_bfgs_b", "nelder_mead")
+"""Names of the classical optimisers, as the command line spells them."""
+
+Minimizer: TypeAlias = Callable[..., Any]
+"""Called as ``minimizer(fun, x0, jac=None, bounds=None)``; its answer has the point as ``x``, as scipy's has."""
+
+
+class BudgetError(ValueError):
+    """A budget that does not even pay for the start."""
+
+
+@dataclass(frozen=True)
+class ShotSchedule:
+    """Shots of each circuit evaluation, growing geometrically: coarse far from the optimum, fine near it.
+
+    >>> [ShotSchedule(100, last=1600, over=5)(evaluation) for evaluation in (0, 1, 2, 4, 9)]
+    [100, 200, 400, 1600, 1600]
+    """
+
+    first: int
+    """Of the first evaluation."""
+    last: int | None = None
+    """From evaluation number ``over`` on; None: as the first."""
+    over: int = 1
+    """Evaluations over which they grow."""
+
+    def __post_init__(self) -> None:
+        """Check the numbers."""
+        if self.first < 1 or self.over < 1 or (self.last is not None and self.last < self.first):
+            raise ValueError(
+                "Shots from at least 1, growing over at least 1 evaluation, are needed, but "
+                f"first={self.first}, last={self.last}, over={self.over} came."
+            )
+
+    def __call__(self, evaluation: int) -> int:
+        """Return the shots of an evaluation, counted from 0."""
+        last = self.first if self.last is None else self.last
+        share = 1.0 if self.over == 1 else min(evaluation / (self.over - 1), 1.0)
+        return round(float(self.first * (last / self.first) ** share))
+
+
+@dataclass(frozen=True, eq=False)
+class Workload:
+    """What is to be solved and how."""
+
+    problem: Problem
+    """With an ansatz for VQE, without for QAOA."""
+    reps: int | None
+    """Layers p of QAOA."""
+    optimizer: Optimizer | Minimizer
+    """Of qiskit-algorithms, or any that is called like scipy's ``minimize``."""
+    schedule: ShotSchedule
+    """Shots of the queries (as of the first evaluation) and of each evaluation, in every measurement basis."""
+    final_shots: int
+    """Of the final sampling, in every basis."""
+    readout_shots: int = 0
+    """Of each of two circuits that calibrate the readout, whose errors are then taken out of the energies; 0: none."""
+
+    @property
+    def bases(self) -> int:
+        """Measurement bases of the Hamiltonian, each of which takes the shots."""
+        return num_bases(self.problem.operator)
+
+    @property
+    def unit(self) -> NDArray[np.float64]:
+        """(P,) radians per unit of what the optimiser sees, so that its steps suit gammas of any weights."""
+        if self.reps is not None:
+            return natural_unit(PauliTerms.of(self.problem.operator).coefficients, self.reps)
+        assert self.problem.ansatz is not None
+        return np.ones(self.problem.ansatz.num_parameters)
+
+    @property
+    def most_evaluations(self) -> int | None:
+        """How many evaluations the optimiser makes at most, if its settings tell."""
+        optimizer, num_parameters = self.optimizer, self.unit.size
+        if not isinstance(optimizer, COBYLA | SPSA | NELDER_MEAD | L_BFGS_B):
+            return None
+        known = optimizer.settings
+        if isinstance(optimizer, COBYLA):
+            return int(known["maxiter"])
+        if isinstance(optimizer, SPSA):
+            calibration = 0 if known["learning_rate"] is not None and known["perturbation"] is not None else 50
+            return calibration + 2 * int(known["maxiter"]) * int(known["resamplings"]) + 1
+        if isinstance(optimizer, NELDER_MEAD):  # at most a whole new simplex an iteration
+            return min(int(known["maxfev"]), (int(known["maxiter"]) + 1) * (num_parameters + 2))
+        return (20 * int(known["maxiter"]) + 1) * (num_parameters + 1)  # scipy's line searches take 20 steps at most
+
+    def queries(self, meta: MetaInitializer) -> int:
+        """Return the costs that an initializer will ask for: none where a formula stands in for it."""
+        if not meta.model.queries:
+            return 0
+        task = Task.of(self.problem, reps=self.reps)
+        return meta.model.queries if meta.outside(task.features, problem=self.problem) is None else 0
+
+    def proposal(self, meta: MetaInitializer, engine: Engine | None) -> Proposal:
+        """Return an initializer's proposal, its queries answered by the engine."""
+        problem = self.problem
+        asked = {"reps": self.reps} if problem.ansatz is None else {"ansatz": problem.ansatz}
+        return meta.propose([problem.operator], problem=problem, engine=engine, **asked)[0]
+
+    def given(self, point: ArrayLike) -> Proposal:
+        """Return a user's own point as a proposal."""
+        found = np.asarray(point, dtype=float)
+        if found.shape != self.unit.shape or not np.isfinite(found).all():
+            raise ValueError(
+                f"A finite initial_point of shape {self.unit.shape} is needed, one angle a parameter, but one of shape "
+                f"{found.shape} came."
+            )
+        return Proposal(found, "given", queries=0, shots=0, seconds=0.0, covered=True)
+
+    def usual_initializer(self) -> str:
+        """Return the name of the shipped initializer for such a task.
+
+        Raises:
+            CoverageError: if none covers the circuit.
+        """
+        if self.reps is not None:
+            return "qaoa"
+        features = Task.of(self.problem).features
+        known = {name: artifact.read(name).coverage for name in artifact.shipped()}
+        names = [name for name, coverage in known.items() if coverage is not None and coverage.ansatz == "circuit"]
+        for name in names:
+            if named(name).outside(features, problem=self.problem) is None:
+                return name
+        raise CoverageError(
+            f"None of the shipped initializers for circuits ({', '.join(names)}) covers this one. Name a formula with "
+            "initializer=... (metainit list), or give an initial_point."
+        )
+
+    def check_budget(self, queries: int, budget: ShotBudget) -> None:
+        """Raise a BudgetError, with the smallest that does, where a budget does not pay for one evaluation.
+
+        Args:
+            queries: costs that the initializer asks for.
+            budget: of the run.
+        """
+        first, bases = self.schedule(0), self.bases
+        least = ((queries + 1) * first + self.final_shots) * bases + 2 * self.readout_shots
+        jobs = queries + 2 + (self.readout_shots > 0)
+        told = f"{queries} queries, one evaluation and the final sampling"
+        if budget.shots is not None and budget.shots < least:
+            raise BudgetError(
+                f"At least {least} shots are needed ({told}, {first} shots each"
+                f"{f' in {bases} bases' if bases > 1 else ''}), but shots={budget.shots} came. Raise it, or lower the "
+                "shots per evaluation."
+            )
+        if budget.jobs is not None and budget.jobs < jobs:
+            raise BudgetError(f"At least {jobs} jobs are needed ({told}), but jobs={budget.jobs} came. Raise it.")
+
+
+def make_workload(
+    problem: Problem | SparsePauliOp | SparseObservable,
+    *,
+    reps: int | None = None,
+    ansatz: QuantumCircuit | None = None,
+    optimizer: str | Optimizer | Minimizer = "cobyla",
+    shots_per_evaluation: int | ShotSchedule = 1024,
+    final_shots: int | None = None,
+    readout_shots: int = 0,
+) -> Workload:
+    """Return a workload, checked; arguments and errors as of ``Deployment.run``."""
+    if not isinstance(problem, Problem):
+        operator = as_pauli_sum(problem)
+        problem = Problem(operator, "operator", tuple(range(int(operator.num_qubits))))
+    if ansatz is not None:
+        problem = replace(problem, ansatz=ansatz)
+    task = Task.of(problem, reps=reps)
+    if reps is not None and not is_diagonal(task.hamiltonian):
+        raise ValueError(
+            "QAOA with reps needs a diagonal operator (products of Z), but this one has X or Y terms. Give the circuit "
+            "of a VQE: ansatz=..."
+        )
+    schedule = shots_per_evaluation
+    if not isinstance(schedule, ShotSchedule):
+        schedule = ShotSchedule(_whole("shots_per_evaluation", schedule, 1))
+    if isinstance(optimizer, str):
+        # A learned start is near an optimum: a first step of 0.2 radians refines it, the default of 1 leaves it.
+        optimizer = make_optimizer(optimizer, maxiter=60, rhobeg=0.2, problem=problem)
+    if isinstance(optimizer, type) or not callable(getattr(optimizer, "minimize", optimizer)):
+        what = f"the class {optimizer.__name__}" if isinstance(optimizer, type) else f"a {type(optimizer).__name__}"
+        raise TypeError(f"An optimizer is needed, but {what} came. Construct it first: COBYLA(maxiter=60, rhobeg=0.2).")
+    final = schedule.last or schedule.first if final_shots is None else _whole("final_shots", final_shots, 1)
+    return Workload(problem, reps, optimizer, schedule, final, _whole("readout_shots", readout_shots, 0))
+
+
+def make_optimizer(name: str, *, maxiter: int, rhobeg: float, problem: Problem) -> Optimizer:
+    """Return an optimiser of qiskit-algorithms.
+
+    Args:
+        name: one of ``OPTIMIZERS``.
+        maxiter: iterations (evaluations for COBYLA).
+        rhobeg: COBYLA's first trust radius, radians; the others start as they do by default.
+        problem: what it will minimise, at unit weights if by QAOA (as runs do), from energies with shot noise.
+    """
+    if name == "cobyla":
+        return COBYLA(maxiter=maxiter, rhobeg=rhobeg)
+    if name == "spsa":
+        # Its own calibration takes 50 evaluations. A slope is at most about the sum of the |coefficients|: 0.1 radians.
+        unit = 1.0 if problem.ansatz else natural_unit(PauliTerms.of(problem.operator).coefficients, 1)[-1]
+        return SPSA(maxiter=maxiter, learning_rate=0.1 / (scale_of(problem.operator) * unit), perturbation=0.1)
+    if name == "l_bfgs_b":
+        return L_BFGS_B(maxiter=maxiter, eps=0.1)  # finite differences under shot noise need a wide step
+    if name == "nelder_mead":
+        return NELDER_MEAD(maxiter=maxiter)
+    raise ValueError(f"The optimizer must be one of {', '.join(OPTIMIZERS)}, but {name!r} came.")
+
+
+def _whole(name: str, value: Any, least: int) -> int:
+    if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < least:
+        raise ValueError(f"A whole number of at least {least} is needed, but {name}={value!r} came.")
+    return int(value)
