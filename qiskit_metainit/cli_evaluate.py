@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     from qiskit_metainit.comparison import Comparison
     from qiskit_metainit.held_out import Instances
+    from qiskit_metainit.problem import Problem
 
 # As in ``cli``: what takes long to import is imported where it runs.
 
@@ -46,6 +47,9 @@ def evaluate(
     learning_rates: Annotated[
         str, typer.Option(help="Of VQE: those that Adam tries from every start; each start's best counts.")
     ] = "0.001,0.003,0.01,0.03,0.1",
+    known: Annotated[
+        int, typer.Option(help="Of VQE: other instances whose optima are interpolated, rows spline and nearest.", min=0)
+    ] = 0,
     searches: Annotated[
         str, typer.Option(help="That climb from p = 1, a row each, seconds an instance: interp, fourier.")
     ] = "",
@@ -85,7 +89,8 @@ def evaluate(
         raise typer.BadParameter("--on brings its own instances: leave --problem and its settings out")
     arena = held_out.drawn(problem, chosen, instances, seed) if on is None else held_out.graphs_in(on)
     if arena.problems[0].ansatz is not None:
-        _evaluate_vqe(initializers, arena, () if zero_query else words(optimizers), learning_rates, json_file)
+        others = held_out.drawn(problem, chosen, known, seed + 1).problems if known else ()
+        _evaluate_vqe(initializers, arena, others, () if zero_query else words(optimizers), learning_rates, json_file)
         return
     protocols = {
         depth: Protocol(
@@ -170,13 +175,18 @@ def _under_noise(
 
 
 def _evaluate_vqe(
-    initializers: Sequence[str], arena: Instances, optimizers: Sequence[str], rates: str, json_file: Path | None
+    initializers: Sequence[str],
+    arena: Instances,
+    others: Sequence[Problem],
+    optimizers: Sequence[str],
+    rates: str,
+    json_file: Path | None,
 ) -> None:
     """Compare initializers with every baseline on instances that bring an ansatz."""
     from qiskit_metainit import contest, jobs, standings
 
     plan = standings.Contest(optimizers=tuple(optimizers), rates=tuple(float(rate) for rate in words(rates)))
-    models, baselines, _ = jobs.line_up_vqe(initializers, arena.problems)
+    models, baselines, _ = jobs.line_up_vqe(initializers, arena.problems, others)
     with progress_bar() as update:
         found = contest.hold(models, arena.problems, plan, update)
     seed = arena.origin["seed"]

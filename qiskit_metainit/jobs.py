@@ -16,17 +16,19 @@ from qiskit.primitives import BaseEstimatorV2, StatevectorEstimator
 from qiskit_metainit import artifact, plugins
 from qiskit_metainit.artifact import Artifact
 from qiskit_metainit.backends import Rng, fake_backend
+from qiskit_metainit.descent import descend
 from qiskit_metainit.engine import Engine
 from qiskit_metainit.engine_record import noise_of
 from qiskit_metainit.engines.statevector import Statevector
 from qiskit_metainit.features import Features, of_qaoa
-from qiskit_metainit.initializer import MetaInitializer, named
+from qiskit_metainit.initializer import FORMULAS, MetaInitializer, named
 from qiskit_metainit.model import Model
 from qiskit_metainit.models.analytic_p1 import AnalyticP1
 from qiskit_metainit.models.constant import Constant
 from qiskit_metainit.models.degree_rule import DegreeRule
 from qiskit_metainit.models.fixed_angles import FixedAngles
 from qiskit_metainit.models.graph_correction import GraphCorrection
+from qiskit_metainit.models.interpolation import Interpolation
 from qiskit_metainit.models.linear_ramp import LinearRamp
 from qiskit_metainit.models.portfolio import Portfolio
 from qiskit_metainit.models.random_angles import RandomAngles
@@ -36,6 +38,7 @@ from qiskit_metainit.models.sk_infinity import SkInfinity
 from qiskit_metainit.models.tqa import Tqa
 from qiskit_metainit.problem import Family, Problem
 from qiskit_metainit.provenance import command
+from qiskit_metainit.rating import answers
 from qiskit_metainit.shot_noise import device_estimator, shot_estimator
 from qiskit_metainit.task import Task
 from qiskit_metainit.training import Report, Schedule
@@ -319,13 +322,14 @@ ANYWHERE: Mapping[str, Callable[[], Model]] = {
 
 
 def line_up_vqe(
-    initializers: Sequence[str], problems: Sequence[Problem]
+    initializers: Sequence[str], problems: Sequence[Problem], others: Sequence[Problem] = ()
 ) -> tuple[dict[str, Model], list[str], list[str]]:
     """Return what there is to compare on problems that bring an ansatz: initializers, and every baseline that serves.
 
     Args:
         initializers: names or folders of artifacts, or names of models without weights.
         problems: the instances.
+        others: further instances, whose optima are searched and interpolated: the rows "spline" and "nearest".
 
     Returns:
         The models by name, and which of the names are those of baselines and of initializers.
@@ -342,11 +346,28 @@ def line_up_vqe(
         short = Path(name).name
         models[name if short in models else short] = meta.model
     own = list(models)
-    for name, make in {**ANYWHERE, **_formulas_of_circuits()}.items():
+    interpolated = _interpolations(others) if others else {}
+    for name, make in {**ANYWHERE, **_formulas_of_circuits(), **interpolated}.items():
         model = make()
         if name not in models and all(model.unsupported(each) is None for each in known):
             models[name] = model
     return models, [name for name in models if name not in own], own
+
+
+def _interpolations(problems: Sequence[Problem]) -> dict[str, Callable[[], Model]]:
+    """Return interpolations of the optima of some instances, searched from the best formula for their circuit."""
+    tasks, engine = [Task.of(problem) for problem in problems], Statevector()
+    formulas = [make() for make in FORMULAS]
+    optima = []
+    for task in tasks:
+        fit = next((model for model in formulas if model.unsupported(task.features) is None), SameAngle())
+        optima.append(descend(engine, task, answers(fit, [task], engine)[0])[1])
+    if len({len(optimum) for optimum in optima}) > 1:
+        raise ValueError("Instances of one circuit are needed to interpolate their optima, but these have several.")
+    return {
+        "spline": lambda: Interpolation.fit(problems, np.array(optima)),
+        "nearest": lambda: Interpolation.fit(problems, np.array(optima), kind="nearest"),
+    }
 
 
 def _formulas_of_circuits() -> dict[str, Callable[[], Model]]:

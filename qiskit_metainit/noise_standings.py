@@ -155,7 +155,7 @@ class NoiseStandings:
             ]
             said.append(
                 f"{name} itself, before any shot, is {min(left):.4f} to {max(left):.4f} of r under noise from the best "
-                "point found with exact noisy energies: no optimisation can gain more."
+                "point found with exact noisy energies: so little is left for an optimisation to gain."
             )
         best = [
             self.final(name, reps, budget, "best").mean()

@@ -108,6 +108,20 @@ def outcomes(bits: BitArray) -> NDArray[np.bool_]:
     return unpacked[..., : bits.num_bits].astype(bool)
 
 
+def distinct(bits: BitArray) -> tuple[NDArray[np.bool_], NDArray[np.int64]]:
+    """Return the (K, bits) different outcomes of all shots, bit i at place i, and how often each came."""
+    rows = bits.array.reshape(-1, bits.array.shape[-1])
+    width = rows.shape[1]
+    if width > 8:
+        seen, counts = np.unique(rows, axis=0, return_counts=True)
+    else:  # as one number each they are sorted ten times as fast
+        whole = np.zeros((len(rows), 8), dtype=np.uint8)
+        whole[:, 8 - width :] = rows
+        keys, counts = np.unique(whole.view(np.uint64).ravel(), return_counts=True)
+        seen = keys[:, None].view(np.uint8)[:, 8 - width :]
+    return outcomes(BitArray(np.ascontiguousarray(seen), bits.num_bits)), counts
+
+
 def backend_qubits(result: object, register: str, qubits: Sequence[int]) -> tuple[int, ...]:
     """Return the backend's qubits behind a register's bits: as a layout-safe sampler says, else the circuit's own."""
     told = getattr(result, "metadata", {}).get("qubits", {})
@@ -150,4 +164,5 @@ def mean_energy(bits: BitArray, operator: SparsePauliOp, readout: ReadoutCalibra
         operator: diagonal.
         readout: of the operator's qubits, in their order (``ReadoutCalibration.on``); None takes outcomes as they are.
     """
-    return float(shot_energies(outcomes(bits), operator.paulis.z, operator.coeffs.real, readout).mean())
+    seen, counts = distinct(bits)
+    return float(np.average(shot_energies(seen, operator.paulis.z, operator.coeffs.real, readout), weights=counts))

@@ -41,7 +41,6 @@ from qiskit_metainit.deployment import (
 )
 from qiskit_metainit.deployment.channel import Refused
 from qiskit_metainit.deployment.ledger import Ledger
-from qiskit_metainit.deployment import OPTIMIZERS, make_optimizer
 from qiskit_metainit.deployment.timing import Timing, duration
 from qiskit_metainit.initializer import MetaInitializer
 from qiskit_metainit.models.constant import Constant

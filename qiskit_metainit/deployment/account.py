@@ -93,6 +93,27 @@ def seconds_left(backend: BackendV2, *, session: bool) -> float | None:
     return known.remaining_seconds
 
 
+def outlook(backend: BackendV2, *, session: bool) -> tuple[float | None, tuple[str, ...]]:
+    """Return the QPU seconds left on the account, None without a limit, and what to think about before a run.
+
+    Args:
+        backend: of the service.
+        session: whether the run opens a session.
+
+    Raises:
+        Unreachable: if the service does not answer.
+    """
+    known, state = account(backend), availability(backend)
+    told = []
+    if not state.active:
+        told.append(f"{backend.name} is {state.message} now: jobs would wait. {state.queue} are waiting.")
+    if session and known.plan == "open":
+        told.append("The Open plan has no sessions: take mode='job' or mode='batch'.")
+    elif session:
+        told.append("A session is charged by the wall clock, from its first job on until it is closed.")
+    return known.remaining_seconds, tuple(told)
+
+
 def service_backend(name: str) -> BackendV2:
     """Return a backend of the account that is saved on this machine.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -17,23 +18,21 @@ from qiskit.quantum_info import SparseObservable, SparsePauliOp
 from qiskit_algorithms.optimizers import Optimizer
 from qiskit_algorithms.utils import algorithm_globals
 
-from qiskit_metainit.backends import has_noise
 from qiskit_metainit.budget import ShotBudget
 from qiskit_metainit.deployment import stored
-from qiskit_metainit.deployment.account import account, availability, seconds_left
+from qiskit_metainit.deployment.account import outlook, seconds_left
 from qiskit_metainit.deployment.channel import Channel, Unreachable
-from qiskit_metainit.deployment.depth import log_fidelity, recommended_reps
 from qiskit_metainit.deployment.isa import IsaCheck
 from qiskit_metainit.deployment.ledger import OPEN, Ledger, LedgerError
 from qiskit_metainit.deployment.naming import channel_for
-from qiskit_metainit.deployment.plan import Plan, make_plan
+from qiskit_metainit.deployment.plan import Plan, make_plan, recommended
 from qiskit_metainit.deployment.program import Meter, Run, carry_out
 from qiskit_metainit.deployment.records import RunRecord
 from qiskit_metainit.deployment.runtime import RuntimeChannel
-from qiskit_metainit.deployment.spending import LedgeredSampler, circuit_digest
+from qiskit_metainit.deployment.spending import DOUBT, LedgeredSampler, circuit_digest
 from qiskit_metainit.deployment.templates import Templates, named_alike, transpile
 from qiskit_metainit.deployment.timing import Timing
-from qiskit_metainit.deployment.workload import Minimizer, ShotSchedule, Workload, make_workload
+from qiskit_metainit.deployment.workload import BudgetError, Minimizer, ShotSchedule, Workload, make_workload
 from qiskit_metainit.engine import Engine
 from qiskit_metainit.initializer import MetaInitializer, named
 from qiskit_metainit.problem import Problem
@@ -164,6 +163,7 @@ class Deployment:
             "versions": versions(),
         }
         run = self.ledger.begin(self.backend.name, settings)
+        workload = stored.from_json(self.ledger.record(run).settings, workload.optimizer)  # as a resumed run will be
         if proposal is not None:
             self.ledger.note(run, proposal={"made": stored.proposal_as_json(proposal), "jobs": 0})
         return self._carry(run, workload, meta, progress, left)
@@ -222,19 +222,10 @@ class Deployment:
         """
         workload = make_workload(problem, **asked)
         _, meta, _ = self._start(workload, initializer, initial_point)
-        told: list[str] = []
-        remaining = None
+        remaining: float | None = None
+        told: tuple[str, ...] = ()
         if isinstance(self.channel, RuntimeChannel):
-            known, state = account(self.backend), availability(self.backend)
-            remaining = known.remaining_seconds
-            if not state.active:
-                told.append(f"{self.backend.name} is {state.message} now: jobs would wait. {state.queue} are waiting.")
-            if self.channel.record()["mode"] == "session":
-                told.append(
-                    "The Open plan has no sessions: take mode='job' or mode='batch'."
-                    if known.plan == "open"
-                    else "A session is charged by the wall clock, from its first job on until it is closed."
-                )
+            remaining, told = outlook(self.backend, session=self.channel.record()["mode"] == "session")
         return make_plan(
             workload,
             0 if meta is None else workload.queries(meta),
@@ -242,16 +233,9 @@ class Deployment:
             self.backend,
             self.template(workload),
             remaining_seconds=remaining,
-            recommended_reps=self._recommended(workload),
-            warnings=tuple(told),
+            recommended_reps=recommended(workload, meta, self.backend, self.template),
+            warnings=told,
         )
-
-    def _recommended(self, workload: Workload) -> int | None:
-        if workload.reps is None or not has_noise(self.backend.target):
-            return None
-        depths = [self.template(replace(workload, reps=reps)) for reps in (1, 2)]
-        costs = [log_fidelity(circuit, self.backend.target) for circuit in depths]
-        return recommended_reps(costs, workload.problem.num_qubits, workload.schedule(10**6))
 
     def runs(self) -> list[RunRecord]:
         """Return the runs of the ledger, the oldest first."""
@@ -317,7 +301,7 @@ class Deployment:
         if initial_point is not None:
             if initializer is not None:
                 raise ValueError("Either an initializer or an initial_point is needed, but both came. Leave one out.")
-            workload.check_budget(0, self.budget)
+            self._check_budget(workload, 0)
             return None, None, workload.given(initial_point)
         name = None
         if initializer is None or isinstance(initializer, str):
@@ -329,8 +313,19 @@ class Deployment:
                 "is given as initial_point=..."
             )
         queries = workload.queries(initializer)
-        workload.check_budget(queries, self.budget)
+        self._check_budget(workload, queries)
         return name, initializer, None if queries else workload.proposal(initializer, None)
+
+    def _check_budget(self, workload: Workload, queries: int) -> None:
+        jobs, shots = workload.check_budget(queries, self.budget)
+        if self.budget.qpu_seconds is not None and not self.channel.free:
+            needed = DOUBT * Timing.of(self.backend, self.template(workload)).seconds(jobs, shots)
+            if self.budget.qpu_seconds < needed:
+                raise BudgetError(
+                    f"At least {math.ceil(needed)} QPU seconds are needed ({queries} queries, one evaluation and the "
+                    f"final sampling, {DOUBT:g} times the estimate), but qpu_seconds={self.budget.qpu_seconds:g} came. "
+                    "Raise it."
+                )
 
     def _rejoin(self, run: str) -> None:
         """Go on with the run's batch or session, which is open still if its process was killed; note a new one."""
@@ -379,6 +374,7 @@ class Deployment:
             known = ran.copy()
             known.metadata = {"places": list(places)}
             self.ledger.keep_template(run, digest, known)
+            known = self.ledger.template(run, digest) or known  # as a run that is resumed will read it
         return named_alike(known, circuit), tuple(known.metadata["places"])
 
     def _transpiled(self, circuit: QuantumCircuit) -> tuple[QuantumCircuit, tuple[int, ...]]:

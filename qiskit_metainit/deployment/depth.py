@@ -4,14 +4,22 @@ from __future__ import annotations
 
 import json
 import math
+import warnings
 from collections.abc import Sequence
 from functools import cache
 from importlib import resources
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from qiskit import QuantumCircuit
 from qiskit.transpiler import Target
+
+from qiskit_metainit.engines.statevector import Statevector
+from qiskit_metainit.initializer import MetaInitializer
+from qiskit_metainit.problem import PauliTerms, Problem, offset
+from qiskit_metainit.proposal import CoverageWarning
+from qiskit_metainit.task import Task
 
 
 def log_fidelity(circuit: QuantumCircuit, target: Target) -> float:
@@ -39,10 +47,12 @@ def predicted_gains(
     spin glasses, e_p sqrt(2 Q) standard deviations with e_p = .3033, .4075, .4726, ... (Farhi et al. 2022,
     arXiv:1910.08187, Table 1; Basso et al. 2022, arXiv:2110.14206: the same for MaxCut on graphs of large girth and
     degree). F(p) is the product of the gates' 1 - error. An error on two qubits takes what is known of the terms that
-    touch them, s = 1 - (Q - 2)(Q - 3) / (Q (Q - 1)) of all pairs, and happens 5/4 times as often as the average error of
-    a two-qubit gate says (Nielsen, Phys. Lett. A 303, 249 (2002), Eq. 3): that share of 5/4 s, 1 at most.
+    touch them, 1 - (Q - 2)(Q - 3) / (Q (Q - 1)) of all pairs, and happens 5/4 times as often as the average error of a
+    two-qubit gate says (Nielsen, Phys. Lett. A 303, 249 (2002), Eq. 3): s is 5/4 of that share, 1 at most.
 
-    Checked against exact noisy simulations: MEASURED
+    Checked against exact noisy simulations of 32 cases (four fake devices, graphs of 6 and 8 nodes, p up to 5,
+    ``tutorials/tables/depth.py``): the recommended depth is within .005 of the best one's r in 22 of them, .006 below
+    it on average and .033 at most; if ``ideal`` is given, within .005 in 31 and .0005 below on average.
 
     Limits: sparse, small or fully solved instances gain other amounts at each depth; optimised angles are assumed; an
     error spreads to further terms in later layers; relaxation while qubits idle, crosstalk and drift are left out.
@@ -98,12 +108,33 @@ def recommended_reps(
     >>> recommended_reps([-0.02, -0.04], 8, 4000), recommended_reps([-0.5, -1.0], 8, 4000)
     (8, 1)
     >>> recommended_reps([-0.2, -0.4], 8, 4000), recommended_reps([-0.2, -0.4], 8, 100)
-    (2, 1)
+    (3, 2)
     """
     if shots < 1:
         raise ValueError(f"At least one shot is needed, but shots={shots} came.")
     gains = predicted_gains(log_fidelities, num_qubits, most=most, ideal=ideal)
     return 1 + int(np.flatnonzero(gains >= gains.max() - 1 / math.sqrt(shots))[0])
+
+
+def ideal_gains(meta: MetaInitializer, problem: Problem, *, most: int = 8) -> list[float]:
+    """Return what ``predicted_gains`` takes as ``ideal``: exact energies of an initializer's points, 1 .. most layers.
+
+    Args:
+        meta: without queries.
+        problem: diagonal, small enough to be simulated.
+        most: deepest circuit looked at.
+    """
+    terms = PauliTerms.of(problem.operator).coefficients
+    spread, mean = math.sqrt(float(np.square(terms).sum())), offset(problem.operator)
+    gains = []
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", CoverageWarning)  # whatever stands in proposes the run's start as well
+        for reps in range(1, most + 1):
+            point = meta.propose([problem.operator], reps=reps, problem=problem)[0].point
+            task = Task.qaoa(problem.operator, reps=reps)
+            energy = Statevector().expectation([task], torch.as_tensor(point[None])).item()
+            gains.append((mean - energy) / spread)
+    return gains
 
 
 def _felt(num_qubits: int) -> float:

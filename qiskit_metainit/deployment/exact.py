@@ -50,7 +50,7 @@ class NoisyCircuit:
     >>> flip = QuantumCircuit(156, 1)
     >>> _ = flip.x(3), flip.measure(3, 0)
     >>> NoisyCircuit(flip, FakeFez().target).probabilities(np.zeros((1, 0))).round(3)
-    array([[0.007, 0.993]])
+    array([[0.016, 0.984]])
     """
 
     def __init__(self, circuit: QuantumCircuit, target: Target) -> None:

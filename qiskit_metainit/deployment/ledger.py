@@ -33,6 +33,7 @@ OPEN = ("posting", "submitted", "doubtful")
 """States of jobs whose shots are reserved: what they cost is not settled."""
 
 _COLUMNS = ", ".join(field.name for field in fields(Job))  # all but the arrays
+_TRIES = 200
 _APPLICATION = 0x4D455441  # "META", in the file's header
 _HEADER = ("application_id", "user_version")
 _TABLES = """
@@ -93,8 +94,16 @@ class Ledger:
             ) from error
 
     def _prepare(self) -> None:
-        self._ours()  # before anything is written: not even the journal of another's file is touched
-        self._db.execute("PRAGMA journal_mode = WAL")
+        with self._transaction("DEFERRED"):  # of one moment, as another process may be making it
+            self._ours()  # before anything is written: not even the journal of another's file is touched
+        for tries in range(_TRIES):
+            try:
+                self._db.execute("PRAGMA journal_mode = WAL")
+                break
+            except sqlite3.OperationalError as error:  # SQLite does not wait where two processes do this at once
+                if error.sqlite_errorcode != sqlite3.SQLITE_BUSY or tries == _TRIES - 1:
+                    raise
+                time.sleep(0.05)
         self._db.execute("PRAGMA synchronous = FULL")
         self._db.execute("PRAGMA foreign_keys = ON")
         with self._transaction():
@@ -129,9 +138,9 @@ class Ledger:
         self._db.close()
 
     @contextmanager
-    def _transaction(self) -> Iterator[None]:
+    def _transaction(self, kind: str = "IMMEDIATE") -> Iterator[None]:
         try:
-            self._db.execute("BEGIN IMMEDIATE")
+            self._db.execute(f"BEGIN {kind}")
             yield
             self._db.execute("COMMIT")
         finally:

@@ -10,7 +10,7 @@ from qiskit.primitives import BackendSamplerV2, BitArray
 from qiskit.providers import BackendV2
 
 from qiskit_metainit.backends import active_simulator, is_fake, is_simulator
-from qiskit_metainit.deployment.channel import Answer, Channel, Refused, Request
+from qiskit_metainit.deployment.channel import Answer, Channel, JobFailed, Refused, Request
 
 
 @final
@@ -28,7 +28,7 @@ class LocalChannel(Channel):
     def __init__(self, backend: BackendV2) -> None:
         self.free = is_simulator(backend)
         self._backend = active_simulator(backend) if is_fake(backend) else backend
-        self._answers: dict[str, Answer] = {}
+        self._answers: dict[str, Answer | JobFailed] = {}
 
     def cost(self, request: Request) -> int:
         """Return the shots asked for."""
@@ -41,11 +41,12 @@ class LocalChannel(Channel):
         try:
             result = sampler.run(pubs, shots=request.shots).result()
         except Exception as error:  # whatever a backend raises
-            raise Refused(f"{self._backend.name} did not run the job: {error}") from error
+            failure = f"{self._backend.name} did not run the job: {error}"
+            if self.free:
+                raise Refused(failure) from error
+            return self._keep(JobFailed(failure, seconds=None, ran=True))  # its shots may have been taken
         bits: list[BitArray] = [next(iter(pub.data.values())) for pub in result]
-        job_id = f"local-{secrets.token_hex(6)}"
-        self._answers[job_id] = Answer(tuple(item if item.ndim else item.reshape(1) for item in bits), None)
-        return job_id
+        return self._keep(Answer(tuple(item if item.ndim else item.reshape(1) for item in bits), None))
 
     def find(self, tag: str) -> Sequence[str]:
         """Return nothing: jobs do not outlive their process."""
@@ -53,7 +54,10 @@ class LocalChannel(Channel):
 
     def collect(self, job_id: str) -> Answer:
         """Return the outcomes; see ``Channel.collect``."""
-        return self._answers.pop(job_id)
+        found = self._answers.pop(job_id)
+        if isinstance(found, JobFailed):
+            raise found
+        return found
 
     def cancel(self, job_id: str) -> bool:
         """Return False: whatever was submitted has run."""
@@ -65,3 +69,8 @@ class LocalChannel(Channel):
 
     def close(self) -> None:
         """Do nothing."""
+
+    def _keep(self, outcome: Answer | JobFailed) -> str:
+        job_id = f"local-{secrets.token_hex(6)}"
+        self._answers[job_id] = outcome
+        return job_id

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import math
-from dataclasses import asdict, dataclass
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from qiskit import QuantumCircuit
 from qiskit.providers import BackendV2
 
-from qiskit_metainit.backends import errors, is_fake, is_simulator
+from qiskit_metainit.backends import errors, has_noise, is_fake, is_simulator
 from qiskit_metainit.budget import ShotBudget
+from qiskit_metainit.deployment.depth import ideal_gains, log_fidelity, recommended_reps
 from qiskit_metainit.deployment.timing import Timing
 from qiskit_metainit.deployment.workload import Workload
+from qiskit_metainit.initializer import MetaInitializer
 
+_SIMULATED_QUBITS = 14  # up to which eight depths take about a second
 _MODEL = (
     "QPU seconds = jobs x {job:g} s + shots x ({delay:g} us between executions + {circuit:.3g} us of circuit); half to "
     "twice of it is what the model promises, the charge is known afterwards."
@@ -120,7 +124,7 @@ def make_plan(
     if workload.reps is not None and recommended_reps is not None and workload.reps > recommended_reps:
         warnings += (
             f"With these errors p = {recommended_reps} is predicted to be worth more than p = {workload.reps} "
-            "(by a model of infinitely large problems under depolarising noise).",
+            "(by a model of depolarising noise).",
         )
     told = [*warnings, *_warnings(circuit, backend, used, timing.circuit, gates * readout)]
     if seconds is not None and remaining_seconds is not None and seconds[0] > remaining_seconds:
@@ -156,6 +160,30 @@ def make_plan(
         recommended_reps=recommended_reps,
         warnings=tuple(told),
     )
+
+
+def recommended(
+    workload: Workload,
+    meta: MetaInitializer | None,
+    backend: BackendV2,
+    template: Callable[[Workload], QuantumCircuit],
+) -> int | None:
+    """Return how many layers of QAOA a device's noise suggests; None without noise, or for a VQE.
+
+    Args:
+        workload: of a problem; what its depth is does not matter.
+        meta: proposes the start; where it asks for nothing and the problem is small, its points' exact energies tell
+            what a layer is worth, else those of infinitely large problems.
+        backend: with errors in its target.
+        template: transpiles a workload.
+    """
+    if workload.reps is None or not has_noise(backend.target):
+        return None
+    costs = [log_fidelity(template(replace(workload, reps=reps)), backend.target) for reps in (1, 2)]
+    ideal = None
+    if meta is not None and not meta.model.queries and workload.problem.num_qubits <= _SIMULATED_QUBITS:
+        ideal = ideal_gains(meta, workload.problem)
+    return recommended_reps(costs, workload.problem.num_qubits, workload.schedule(10**6), ideal=ideal)
 
 
 def fidelity(circuit: QuantumCircuit, backend: BackendV2) -> tuple[float, float]:

@@ -29,7 +29,7 @@ from qiskit_metainit.engines.parameter_shift import ParameterShift
 from qiskit_metainit.engines.sampling import Sampling
 from qiskit_metainit.problem import is_diagonal
 from qiskit_metainit.proposal import Proposal
-from qiskit_metainit.readout import ReadoutCalibration
+from qiskit_metainit.readout import ReadoutCalibration, distinct
 from qiskit_metainit.task import Task
 
 
@@ -215,7 +215,7 @@ def best_bitstring(ledger: Ledger, run: str, operator: SparsePauliOp) -> str:
         if job.stage == "calibration":
             continue
         for bits in ledger.answer(job).bits:
-            seen = np.unique(bits.to_bool_array(order="little").reshape(-1, bits.num_bits), axis=0)
+            seen, _ = distinct(bits)
             signs = 1.0 - 2.0 * ((seen.astype(np.int64) @ operator.paulis.z.T.astype(np.int64)) & 1)
             values = signs @ operator.coeffs.real
             for row in np.flatnonzero(values <= values.min() + close):

@@ -29,7 +29,7 @@ from qiskit_metainit.deployment.records import Job, pack_points
 
 _ATTEMPTS = 4  # of a job that fails on the service, or whose submissions stay unconfirmed
 _LEAST = 4  # a job is shrunk to a fourth of its shots at most: with fewer its noise would mislead more than it tells
-_DOUBT = 2.0  # times the estimate a job may take, as ``Timing.interval`` has it
+DOUBT = 2.0  # times the estimate a job may take, as ``Timing.interval`` has it
 
 
 class BudgetSpent(Exception):  # noqa: N818 it ends a run as planned
@@ -139,7 +139,7 @@ class LedgeredSampler(BaseSamplerV2):
 
     def most_seconds(self, shots: int) -> float:
         """Return the QPU seconds that a job of so many shots may take, from above."""
-        return _DOUBT * self.seconds(1, shots)
+        return DOUBT * self.seconds(1, shots)
 
     def enter(self, stage: str, reserve: Reserve) -> None:
         """Begin a stage ("proposal", "optimisation", "final"), under which jobs are booked, and what it must leave."""
@@ -149,7 +149,7 @@ class LedgeredSampler(BaseSamplerV2):
         """Go on after jobs whose answers are not needed again."""
         done = self.ledger.jobs(self.run_id, states=("done",))
         self.shots += sum(job.spent for job in done if self.sequence <= job.sequence < jobs)
-        self.sequence = jobs
+        self.sequence = max(self.sequence, jobs)
 
     def reconcile(self) -> None:
         """Ask the service again for jobs whose submission was never confirmed; book what ran, release the rest.

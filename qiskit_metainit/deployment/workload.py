@@ -151,12 +151,15 @@ class Workload:
             "initializer=... (metainit list), or give an initial_point."
         )
 
-    def check_budget(self, queries: int, budget: ShotBudget) -> None:
-        """Raise a BudgetError, with the smallest that does, where a budget does not pay for one evaluation.
+    def check_budget(self, queries: int, budget: ShotBudget) -> tuple[int, int]:
+        """Return the fewest jobs and shots: the queries, one evaluation and the final sampling.
 
         Args:
             queries: costs that the initializer asks for.
             budget: of the run.
+
+        Raises:
+            BudgetError: if it does not pay for them; with the smallest that does.
         """
         first, bases = self.schedule(0), self.bases
         least = ((queries + 1) * first + self.final_shots) * bases + 2 * self.readout_shots
@@ -170,6 +173,7 @@ class Workload:
             )
         if budget.jobs is not None and budget.jobs < jobs:
             raise BudgetError(f"At least {jobs} jobs are needed ({told}), but jobs={budget.jobs} came. Raise it.")
+        return jobs, least
 
 
 def make_workload(

@@ -62,5 +62,6 @@ if __name__ == "__main__":
         within = sum(value <= 0.005 for value in lost)
         summary[str(choice)] = {"mean": float(np.mean(lost)), "largest": max(lost), "within .005": within}
         print(choice, summary[str(choice)])
-    content = {"command": command(), "versions": versions(), "shots": SHOTS, "summary": summary, "rows": rows}
+    told = f"python tutorials/tables/{command()}"
+    content = {"command": told, "versions": versions(), "shots": SHOTS, "summary": summary, "rows": rows}
     (RESULTS / "under_noise_depth.json").write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
