@@ -9,10 +9,11 @@ import numpy as np
 import pytest
 
 from qiskit_metainit import MetaInitializer
-from qiskit_metainit.jobs import adopt, train_artifact
+from qiskit_metainit.jobs import adopt, line_up_vqe, train_artifact
 from qiskit_metainit.models.graph_correction import GraphCorrection
 from qiskit_metainit.models.refinement import Refinement
 from qiskit_metainit.models.sk_infinity import SkInfinity
+from qiskit_metainit.problems.heisenberg import Heisenberg
 from qiskit_metainit.problems.maxcut import MaxCut
 from qiskit_metainit.training import Schedule
 
@@ -65,3 +66,16 @@ def test_weights_that_do_not_fit_are_refused(model: Any, trained: Any) -> None:
         ValueError, match=r"To start from 'mine' a model with room for its weights is needed, but Graph"
     ):
         adopt(model, trained, "mine")
+
+
+def test_optima_of_other_instances_are_interpolated_as_rows_of_their_own(rng: np.random.Generator) -> None:
+    family = Heisenberg(sizes=[4], layers=[2])
+    problems, others = ([family.sample(rng) for _ in range(count)] for count in (2, 5))
+    models, baselines, own = line_up_vqe(["heisenberg"], problems, others)
+    assert own == ["heisenberg"]
+    assert {"spline", "nearest"} <= set(baselines)
+    assert {"spline", "nearest"}.isdisjoint(line_up_vqe(["heisenberg"], problems)[1])
+    assert models["nearest"].knots == [[problem.hints[key] for key in models["nearest"].hints] for problem in others]
+    mixed = [*others, Heisenberg(sizes=[4], layers=[1]).sample(rng)]
+    with pytest.raises(ValueError, match="Instances of one circuit"):
+        line_up_vqe(["heisenberg"], problems, mixed)
