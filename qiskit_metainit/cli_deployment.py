@@ -20,12 +20,13 @@ if TYPE_CHECKING:
 
 
 class Optimizer(StrEnum):
-    """Classical optimisers of qiskit-algorithms."""
+    """Classical optimisers of qiskit-algorithms, or none."""
 
     COBYLA = "cobyla"
     SPSA = "spsa"
     L_BFGS_B = "l_bfgs_b"
     NELDER_MEAD = "nelder_mead"
+    NONE = "none"
 
 
 class Mode(StrEnum):
@@ -53,7 +54,9 @@ FirstShots = Annotated[
     int | None, typer.Option(help="Shots of the first evaluation, growing to --shots-per-eval.", min=1)
 ]
 Evaluations = Annotated[int, typer.Option(help="The optimizer's most iterations.", min=1)]
-OptimizerName = Annotated[Optimizer, typer.Option(help="Of qiskit-algorithms.")]
+OptimizerName = Annotated[
+    Optimizer, typer.Option(help="Of qiskit-algorithms; none spends the whole budget on sampling the start.")
+]
 ReadoutShots = Annotated[
     int, typer.Option(help="Shots of each of two circuits that calibrate the readout, to take its errors out.", min=0)
 ]

@@ -18,6 +18,7 @@ from qiskit_metainit.backends import is_simulator
 from qiskit_metainit.budget import ShotBudget
 from qiskit_metainit.comparison import Protocol
 from qiskit_metainit.deployment import Channel, Deployment, Run, ShotSchedule, make_optimizer
+from qiskit_metainit.deployment.workload import Minimizer
 from qiskit_metainit.engine_record import noise_of
 from qiskit_metainit.engines.statevector import available_memory
 from qiskit_metainit.initializer import MetaInitializer, named
@@ -59,6 +60,9 @@ class Solution:
         """The two sides of that cut, or none."""
         return self.problem.partition(self.run.bitstring) if self.run.bitstring else ()
 
+    def _measured(self, evaluation: int) -> float | None:
+        return self.problem.value(float(self.run.energies[evaluation])) if self.run.energies.size else None
+
     def as_json(self) -> dict[str, Any]:
         """Return everything as JSON values."""
         proposal = self.run.proposal
@@ -68,9 +72,9 @@ class Solution:
             "value": self.value,
             "bitstring": self.run.bitstring,
             "partition": [[str(node) for node in side] for side in self.partition],
-            "expected_value_first": self.problem.value(float(self.run.energies[0])),
+            "expected_value_first": self._measured(0),
             "expected_value_final": None if self.run.energy is None else self.problem.value(self.run.energy),
-            "expected_value_best": self.problem.value(float(self.run.energies.min())),
+            "expected_value_best": self._measured(int(np.argmin(self.run.energies)) if self.run.energies.size else 0),
             "evaluations": len(self.run.energies),
             "shots_spent": self.run.spent.shots,
             "jobs": self.run.spent.jobs,
@@ -150,7 +154,7 @@ def solve(
     return solution(problem, run, backend, initializer, compare=compare, progress=progress)
 
 
-def chosen_optimizer(name: str, evaluations: int, problem: Problem) -> Optimizer:
+def chosen_optimizer(name: str, evaluations: int, problem: Problem) -> Optimizer | Minimizer:
     """Return an optimiser for a start that is near an optimum."""
     # COBYLA's default first step of 1 radian would leave it.
     return make_optimizer(name, maxiter=evaluations, rhobeg=0.2, problem=problem)

@@ -48,8 +48,8 @@ LEDGER = Path(os.environ.get("METAINIT_LEDGER", Path.home() / ".qiskit-metainit"
 class Deployment:
     """Runs on one backend, each within the same budget, all in one ledger.
 
-    Local simulation, a noise model and hardware differ in the backend only. Every job is written down before it is
-    sent and its outcomes before they are used, so a run may be killed at any point and resumed.
+    Simulation and hardware differ in the backend only. Every job is written down before it is sent and its outcomes
+    before they are used, so a run may be killed at any point and resumed.
 
     Args:
         backend: an ``AerSimulator``, a fake device, an ``IBMBackend`` or any other. Shots on simulators are seeded a
@@ -129,7 +129,8 @@ class Deployment:
             initializer: proposes the start; its queries are paid from the budget. None: "qaoa", or for a circuit the
                 shipped one that covers it.
             initial_point: (P,) a start of your own instead, ordered as ``circuit.parameters``, radians.
-            optimizer: a name, one of qiskit-algorithms, or any called like ``scipy.optimize.minimize``.
+            optimizer: a name, one of qiskit-algorithms, or any called like ``scipy.optimize.minimize``; "none" spends
+                everything on sampling the start.
             shots_per_evaluation: of each circuit evaluation in every measurement basis, or how they grow.
             final_shots: of the final sampling in every basis; by default as an evaluation's last.
             readout_shots: of each of two circuits that calibrate the readout before all else; its errors are taken out
@@ -153,6 +154,7 @@ class Deployment:
             readout_shots=readout_shots,
         )
         name, meta, proposal = self._start(workload, initializer, initial_point)
+        workload = workload.filled(self.budget, meta) if final_shots is None else workload
         left = self._seconds_left()
         settings = {
             **stored.as_json(workload),
@@ -222,13 +224,14 @@ class Deployment:
         """
         workload = make_workload(problem, **asked)
         _, meta, _ = self._start(workload, initializer, initial_point)
+        workload = workload.filled(self.budget, meta) if asked.get("final_shots") is None else workload
         remaining: float | None = None
         told: tuple[str, ...] = ()
         if isinstance(self.channel, RuntimeChannel):
             remaining, told = outlook(self.backend, session=self.channel.record()["mode"] == "session")
         return make_plan(
             workload,
-            0 if meta is None else workload.queries(meta),
+            workload.queries(meta),
             self.budget,
             self.backend,
             self.template(workload),
@@ -357,10 +360,7 @@ class Deployment:
             spender.skip(known["jobs"])
             return stored.proposal_from_json(known["made"])
         if meta is None:
-            raise LedgerError(
-                f"The run {run} needs its own initializer, which was not given by name. Resume it with "
-                "Deployment.resume(run, initializer=...)."
-            )
+            raise LedgerError(f"The run {run} needs its own initializer: Deployment.resume(run, initializer=...).")
         proposal = workload.proposal(meta, engine)
         self.ledger.note(run, proposal={"made": stored.proposal_as_json(proposal), "jobs": spender.sequence})
         return proposal

@@ -132,7 +132,7 @@ def make_plan(
             f"The account has {remaining_seconds:.0f} s left, but the run may take about {seconds[0]:.0f} s: set "
             f"qpu_seconds, or lower the shots."
         )
-    if seconds is not None and jobs is not None and jobs * timing.job_seconds > 0.5 * seconds[0]:
+    if seconds is not None and jobs is not None and jobs > 3 and jobs * timing.job_seconds > 0.5 * seconds[0]:
         told.append(
             f"{jobs * timing.job_seconds / seconds[0]:.0%} of the QPU seconds go to beginning jobs: fewer evaluations "
             "with more shots, or an optimiser whose evaluations share jobs (spsa, l_bfgs_b), cost less."

@@ -136,7 +136,7 @@ def carry_out(
     final = Reserve(shots=workload.final_shots * workload.bases, jobs=1)
     final = Reserve(final.shots, final.jobs, spender.most_seconds(final.shots))
 
-    first = workload.schedule(0) * workload.bases
+    first = 0 if workload.most_evaluations == 0 else workload.schedule(0) * workload.bases
     least = Reserve(final.shots + first, 2, final.qpu_seconds + spender.most_seconds(first))
     readout = None
     try:

@@ -16,7 +16,7 @@ from qiskit_algorithms import optimizers
 from qiskit_algorithms.optimizers import Optimizer
 
 from qiskit_metainit.deployment.program import Run
-from qiskit_metainit.deployment.workload import Minimizer, ShotSchedule, Workload
+from qiskit_metainit.deployment.workload import Minimizer, ShotSchedule, Workload, stay
 from qiskit_metainit.problem import Problem
 from qiskit_metainit.proposal import Proposal
 
@@ -65,6 +65,8 @@ def from_json(stored: Mapping[str, Any], optimizer: Optimizer | Minimizer | None
         ansatz=None if stored["ansatz"] is None else qpy.load(io.BytesIO(base64.b64decode(stored["ansatz"])))[0],
     )
     known = stored["optimizer"]
+    if optimizer is None and known["name"] == stay.__name__:
+        optimizer = stay
     if optimizer is None and "settings" not in known:
         raise ValueError(
             f"The run's own optimizer is needed, {known['name']}, as it is not one of qiskit-algorithms that can be "

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from types import SimpleNamespace
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -27,6 +28,11 @@ OPTIMIZERS = ("cobyla", "spsa", "l_bfgs_b", "nelder_mead")
 
 Minimizer: TypeAlias = Callable[..., Any]
 """Called as ``minimizer(fun, x0, jac=None, bounds=None)``; its answer has the point as ``x``, as scipy's has."""
+
+
+def stay(fun: Callable[..., Any], x0: NDArray[np.float64], jac: Any = None, bounds: Any = None) -> SimpleNamespace:
+    """Return the start as it is, as the optimiser of runs that spend everything on sampling the proposed point."""
+    return SimpleNamespace(x=np.asarray(x0, dtype=float))
 
 
 class BudgetError(ValueError):
@@ -97,6 +103,8 @@ class Workload:
     def most_evaluations(self) -> int | None:
         """How many evaluations the optimiser makes at most, if its settings tell."""
         optimizer, num_parameters = self.optimizer, self.unit.size
+        if optimizer is stay:
+            return 0
         if not isinstance(optimizer, COBYLA | SPSA | NELDER_MEAD | L_BFGS_B):
             return None
         known = optimizer.settings
@@ -109,12 +117,21 @@ class Workload:
             return min(int(known["maxfev"]), (int(known["maxiter"]) + 1) * (num_parameters + 2))
         return (20 * int(known["maxiter"]) + 1) * (num_parameters + 1)  # scipy's line searches take 20 steps at most
 
-    def queries(self, meta: MetaInitializer) -> int:
-        """Return the costs that an initializer will ask for: none where a formula stands in for it."""
-        if not meta.model.queries:
+    def queries(self, meta: MetaInitializer | None) -> int:
+        """Return the costs that an initializer, if any, will ask for: none where a formula stands in for it."""
+        if meta is None or not meta.model.queries:
             return 0
         task = Task.of(self.problem, reps=self.reps)
         return meta.model.queries if meta.outside(task.features, problem=self.problem) is None else 0
+
+    def filled(self, budget: ShotBudget, meta: MetaInitializer | None) -> Workload:
+        """Return the workload with a final sampling that takes what is left of a budget, if it takes no other shots."""
+        if self.optimizer is not stay:
+            return self
+        shots = self.schedule(0)
+        if budget.shots is not None:
+            shots = (budget.shots - self.queries(meta) * shots * self.bases - 2 * self.readout_shots) // self.bases
+        return replace(self, final_shots=max(shots, 1))
 
     def proposal(self, meta: MetaInitializer, engine: Engine | None) -> Proposal:
         """Return an initializer's proposal, its queries answered by the engine."""
@@ -161,10 +178,10 @@ class Workload:
         Raises:
             BudgetError: if it does not pay for them; with the smallest that does.
         """
-        first, bases = self.schedule(0), self.bases
-        least = ((queries + 1) * first + self.final_shots) * bases + 2 * self.readout_shots
-        jobs = queries + 2 + (self.readout_shots > 0)
-        told = f"{queries} queries, one evaluation and the final sampling"
+        first, bases, evaluations = self.schedule(0), self.bases, int(self.optimizer is not stay)
+        least = ((queries + evaluations) * first + self.final_shots) * bases + 2 * self.readout_shots
+        jobs = queries + evaluations + 1 + (self.readout_shots > 0)
+        told = f"{queries} queries, {'one evaluation' if evaluations else 'no evaluation'} and the final sampling"
         if budget.shots is not None and budget.shots < least:
             raise BudgetError(
                 f"At least {least} shots are needed ({told}, {first} shots each"
@@ -207,15 +224,16 @@ def make_workload(
     if isinstance(optimizer, type) or not callable(getattr(optimizer, "minimize", optimizer)):
         what = f"the class {optimizer.__name__}" if isinstance(optimizer, type) else f"a {type(optimizer).__name__}"
         raise TypeError(f"An optimizer is needed, but {what} came. Construct it first: COBYLA(maxiter=60, rhobeg=0.2).")
-    final = schedule.last or schedule.first if final_shots is None else _whole("final_shots", final_shots, 1)
+    usual = 1 if optimizer is stay else schedule.last or schedule.first  # 1: until the budget is known, see ``filled``
+    final = usual if final_shots is None else _whole("final_shots", final_shots, 1)
     return Workload(problem, reps, optimizer, schedule, final, _whole("readout_shots", readout_shots, 0))
 
 
-def make_optimizer(name: str, *, maxiter: int, rhobeg: float, problem: Problem) -> Optimizer:
+def make_optimizer(name: str, *, maxiter: int, rhobeg: float, problem: Problem) -> Optimizer | Minimizer:
     """Return an optimiser of qiskit-algorithms.
 
     Args:
-        name: one of ``OPTIMIZERS``.
+        name: one of ``OPTIMIZERS``, or "none", which stays where it starts.
         maxiter: iterations (evaluations for COBYLA).
         rhobeg: COBYLA's first trust radius, radians; the others start as they do by default.
         problem: what it will minimise, at unit weights if by QAOA (as runs do), from energies with shot noise.
@@ -230,7 +248,9 @@ def make_optimizer(name: str, *, maxiter: int, rhobeg: float, problem: Problem) 
         return L_BFGS_B(maxiter=maxiter, eps=0.1)  # finite differences under shot noise need a wide step
     if name == "nelder_mead":
         return NELDER_MEAD(maxiter=maxiter)
-    raise ValueError(f"The optimizer must be one of {', '.join(OPTIMIZERS)}, but {name!r} came.")
+    if name == "none":
+        return stay
+    raise ValueError(f"The optimizer must be one of {', '.join(OPTIMIZERS)}, none, but {name!r} came.")
 
 
 def _whole(name: str, value: Any, least: int) -> int:

@@ -206,3 +206,30 @@ def test_a_file_that_is_no_ledger_is_refused(graph: Path, tmp_path: Path, metain
     code, _, err = metainit("solve", graph, *QUICK, "--ledger", path)
     assert code == 2
     assert "another SQLite file" in flat(err)
+
+
+@pytest.mark.parametrize(("initializer", "queries"), [("qaoa", 0), ("lstm", 9)])
+def test_without_an_optimizer_the_whole_budget_samples_the_start(
+    initializer: str, queries: int, graph: Path, ledger: Path, metainit: Program
+) -> None:
+    limits = (
+        "--reps",
+        2,
+        "--shots",
+        5000,
+        "--shots-per-eval",
+        100,
+        "--optimizer",
+        "none",
+        "--initializer",
+        initializer,
+    )
+    planned = asked(metainit, "plan", graph, *limits)
+    found = asked(metainit, "solve", graph, *limits, "--no-compare", "--ledger", ledger)
+    assert found["shots_spent"] == planned["total_shots"] == 5000
+    assert found["shots_by_stage"]["final"] == 5000 - 100 * queries
+    assert found["jobs"] == planned["jobs"] == queries + 1
+    assert found["evaluations"] == 0
+    assert found["expected_value_first"] is None
+    assert found["point"] == found["start"]["point"]
+    assert asked(metainit, "resume", found["run"], "--ledger", ledger)["bitstring"] == found["bitstring"]
