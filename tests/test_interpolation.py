@@ -50,7 +50,11 @@ def test_over_one_number_it_is_close_to_a_cubic_spline(rng: np.random.Generator)
 
 
 def test_the_nearest_is_judged_by_all_numbers_on_the_scale_of_each() -> None:
-    known = {"hints": ["bond", "angle"], "knots": [[1.0, 90.0], [1.2, 90.0], [1.0, 120.0]], "points": [[0.0], [1.0], [2.0]]}
+    known = {
+        "hints": ["bond", "angle"],
+        "knots": [[1.0, 90.0], [1.2, 90.0], [1.0, 120.0]],
+        "points": [[0.0], [1.0], [2.0]],
+    }
     model = Interpolation(**known, kind="nearest")
     assert [model.at({"bond": 1.05, "angle": angle})[0] for angle in (92, 118)] == [0, 2]
     assert model.at({"bond": 1.19, "angle": 97})[0] == 1
@@ -98,7 +102,10 @@ def test_what_it_does_not_know_it_refuses() -> None:
         ({"kind": "cubic"}, "kind must be one of spline, nearest"),
         ({"hints": ["a", "b"]}, "A row of 2 numbers"),
         ({"points": [[0.0]]}, "A row of 1 numbers"),
-        ({"hints": ["a", "b"], "knots": [[0.0, 1.0], [1.0, 0.0]], "points": [[0.0], [1.0]]}, "more than 2 known instances"),
+        (
+            {"hints": ["a", "b"], "knots": [[0.0, 1.0], [1.0, 0.0]], "points": [[0.0], [1.0]]},
+            "more than 2 known instances",
+        ),
     ],
 )
 def test_bad_settings_are_refused(settings: dict[str, object], told: str) -> None:

@@ -212,18 +212,8 @@ def test_a_file_that_is_no_ledger_is_refused(graph: Path, tmp_path: Path, metain
 def test_without_an_optimizer_the_whole_budget_samples_the_start(
     initializer: str, queries: int, graph: Path, ledger: Path, metainit: Program
 ) -> None:
-    limits = (
-        "--reps",
-        2,
-        "--shots",
-        5000,
-        "--shots-per-eval",
-        100,
-        "--optimizer",
-        "none",
-        "--initializer",
-        initializer,
-    )
+    limits = ("--reps", 2, "--shots", 5000, "--shots-per-eval", 100)
+    limits = (*limits, "--optimizer", "none", "--initializer", initializer)
     planned = asked(metainit, "plan", graph, *limits)
     found = asked(metainit, "solve", graph, *limits, "--no-compare", "--ledger", ledger)
     assert found["shots_spent"] == planned["total_shots"] == 5000
