@@ -531,10 +531,10 @@ def test_no_more_shots_are_spent_than_the_budget_allows(
     arguments = ("--reps", 1, "--shots-per-eval", 64, "--shots", budget, "--evaluations", 200)
     content = solved(metainit, graph, *arguments, "--optimizer", optimizer)
     assert content["shots_spent"] <= budget
-    assert content["shots_spent"] == 64 * (content["evaluations"] + 1)
-    if budget < 1000:
-        assert content["shots_spent"] == 128  # the start and the final sampling
+    assert content["shots_by_stage"]["final"] == 64
+    assert content["shots_spent"] <= 64 * (content["evaluations"] + 1)  # the last job may have had fewer
     if content["stopped"] is not None:
+        assert budget - content["shots_spent"] < 64 // 4 * 3  # what is left is no fourth of a job of three points
         assert content["stopped"] == f"the budget of {budget} shots"
         assert any("Stopped by the budget" in sentence for sentence in content["verdict"])
         assert content["evaluations"] >= 1
@@ -545,7 +545,8 @@ def test_no_more_shots_are_spent_than_the_budget_allows(
 def test_a_stopped_run_ends_at_the_best_point_it_measured(graph: Path, metainit: Program) -> None:
     content = solved(metainit, graph, "--reps", 1, "--shots-per-eval", 256, "--shots", 2000, "--evaluations", 100)
     assert content["stopped"] == "the budget of 2000 shots"
-    assert content["shots_spent"] == 7 * 256
+    assert content["shots_spent"] == 2000
+    assert content["evaluations"] == 7  # the last with the 208 shots that are left beside the final sampling
     assert content["expected_value_best"] >= content["expected_value_first"]
 
 
