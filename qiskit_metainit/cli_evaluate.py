@@ -161,9 +161,9 @@ def _under_noise(
         work = Path(scratch) / "work" if json_file is None else json_file.with_name(f"{json_file.stem}-work")
         stages = Stages(work, plan.settings)
         found = plan.run(stages, os.cpu_count() or 1, update)
-    show(found.table(), f"Where runs of equal total shots end, {study['graphs']} graphs", wrap=False)
-    show(found.table("ideal"), "The same points without noise", wrap=False)
-    show(found.optimising(), "What optimising under noise makes of a start", wrap=False)
+    show(found.table(), f"Where runs of equal total shots end, {study['graphs']} graphs")
+    show(found.table("ideal"), "The same points without noise")
+    show(found.optimising(), "What optimising under noise makes of a start")
     say("\n".join(found.findings()))
     if json_file is not None:
         found.write(json_file, seconds=round(stages.seconds, 1))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
 
 console = Console()
 """Standard output."""
+if not console.is_terminal and "COLUMNS" not in os.environ:
+    console.width = 160  # of a table that goes into a file or a pipe, where nobody can widen the window
 messages = Console(stderr=True)
 """Standard error."""
 

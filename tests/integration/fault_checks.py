@@ -147,7 +147,7 @@ def _overdrew(early: list[Job], rows: list[Job], case: Case) -> bool:
         "jobs": len(total),
         "qpu_seconds": sum(row.seconds for row in total),
     }
-    aside = {"shots": FINAL + 2 * case.twirling, "jobs": 1, "qpu_seconds": 6.0}  # 250 shots twirled in 4 ways are 252
+    aside = {"shots": FINAL, "jobs": 1, "qpu_seconds": 6.0}
     limits = asdict(case.budget)
     return bool(early) and any(limits[name] is not None and used[name] > limits[name] - aside[name] for name in used)
 

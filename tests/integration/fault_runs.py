@@ -171,6 +171,13 @@ def check(outcome: Outcome, told: dict[str, Any], service: ForkedService, folder
             outcome.violations.append(f"{session['mode']} {session['id']} is left open")
     if TOKEN.encode() in b"".join(file.read_bytes() for file in folder.glob("ledger.sqlite*")):
         outcome.violations.append("the token is in the ledger")
+    if told["ended"] == "BudgetError":  # nothing is left for a start: nor would it be if the losses had come before all
+        left = asdict(outcome.case.budget)
+        for name, lost in asdict(spent).items():
+            left[name] = left[name] and left[name] - lost
+        positive = all(limit is None or limit > 0 for limit in left.values())
+        if positive and reference(replace(outcome.case, budget=ShotBudget(**left))) is not None:
+            outcome.violations.append("a run whose budget would have paid for a start was given up")
     if "result" in told:
         outcome.violations += list(result(outcome, told["result"], rows, jobs, reference))
         outcome.violations += list(_read_again(outcome, told["result"], service, folder))
