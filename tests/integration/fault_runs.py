@@ -155,6 +155,11 @@ def check(outcome: Outcome, told: dict[str, Any], service: ForkedService, folder
     jobs = service.jobs()
     with Ledger(folder / "ledger.sqlite") as ledger:
         records = ledger.runs()
+        if told["ended"] == "BudgetError" and not records and not jobs:
+            outcome.ended, outcome.compared = "BudgetError", "nothing begun"
+            if reference(outcome.case) is not None:
+                outcome.violations.append("a run whose budget pays for it was refused")
+            return
         if len(records) != 1:
             outcome.violations.append(f"{len(records)} runs instead of one")
             return
