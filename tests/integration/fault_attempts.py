@@ -67,7 +67,7 @@ class Case:
             ShotBudget(shots=4000),
             ShotBudget(shots=int(rng.choice([1050, 1330, 1700]))),
             ShotBudget(shots=4000, jobs=int(rng.choice([6, 8]))),
-            ShotBudget(shots=4000, qpu_seconds=float(rng.choice([16, 19, 45]))),
+            ShotBudget(shots=4000, qpu_seconds=float(rng.choice([19, 21, 45]))),
         ][rng.integers(4)]
         return cls(
             graph=str(rng.choice(list(GRAPHS))),
