@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -21,7 +22,7 @@ RESULTS = Path(__file__).parents[1] / "results" / "distribution_total_variation.
 def main() -> None:
     """Rate the proposed points on held-out densities of each size and write the file."""
     meta = MetaInitializer.load("distribution")
-    sizes = {}
+    sizes: dict[int, Any] = {}
     for size in (5, 6, 7):
         rng = np.random.default_rng(SEED + size)
         problems = [Distribution(sizes=[size]).sample(rng) for _ in range(TARGETS)]
@@ -33,18 +34,15 @@ def main() -> None:
             )
             for problem, task, point in zip(problems, tasks, points, strict=True)
         ]
-        sizes[size] = {
-            "mean": float(np.mean(found)),
-            "median": float(np.median(found)),
-            "values": np.round(found, 6).tolist(),
-        }
+        sizes[size] = {"mean": float(np.mean(found)), "median": float(np.median(found))}
+        sizes[size]["values"] = np.round(found, 6).tolist()
         print(size, sizes[size]["mean"], sizes[size]["median"], max(found))
-    record = {
+    record: dict[str, Any] = {
         "command": "python tutorials/tables/distribution.py",
         "seed": SEED,
         "versions": versions(),
-        "sizes": sizes,
     }
+    record["sizes"] = sizes
     RESULTS.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
 
 
