@@ -626,7 +626,8 @@ def test_a_bad_graph_ends_with_what_was_needed(content: str, message: str, metai
     [
         (
             ("--initializer", "nonsense"),
-            "a shipped one (auto, distribution, heisenberg, hubbard, lstm, qaoa, qaoa-noisy, qaoa-refined, uccsd) or a folder",
+            "a shipped one (auto, distribution, heisenberg, hubbard, lstm, qaoa, qaoa-noisy, qaoa-refined, uccsd) or a "
+            "folder",
         ),
         (("--reps", "two"), "Invalid value for '--reps'"),
         (("--reps", "0"), "Invalid value for '--reps'"),
