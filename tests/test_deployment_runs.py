@@ -239,7 +239,7 @@ def test_progress_is_reported_after_every_evaluation() -> None:
 
 
 def test_an_unknown_optimizer_is_refused() -> None:
-    with pytest.raises(ValueError, match="cobyla, spsa, l_bfgs_b, nelder_mead, but 'adam' came"):
+    with pytest.raises(ValueError, match="cobyla, spsa, l_bfgs_b, nelder_mead, none, but 'adam' came"):
         solve(optimizer="adam")
 
 

@@ -75,6 +75,7 @@ PUBLIC = (
     "ArtifactError",
     "CoverageError",
     "CoverageWarning",
+    "Deployment",
     "Distribution",
     "Heisenberg",
     "Hubbard",
