@@ -82,7 +82,7 @@ PUBLIC = (
     "Ising",
     "MaxCut",
 )
-PUBLIC += ("MetaInitializer", "Molecule", "Problem", "Proposal", "Qubo")
+PUBLIC += ("MetaInitializer", "Molecule", "Problem", "Proposal", "Qubo", "ShotBudget")
 
 
 def test_the_front_door_is_as_designed() -> None:
