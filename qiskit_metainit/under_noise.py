@@ -8,7 +8,6 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
-from types import SimpleNamespace
 from typing import Any, TypeAlias, final
 
 import numpy as np
@@ -22,6 +21,7 @@ from qiskit_metainit.deployment import Deployment, Run, make_optimizer
 from qiskit_metainit.deployment.depth import log_fidelity
 from qiskit_metainit.deployment.exact import ExactChannel
 from qiskit_metainit.deployment.templates import Templates, transpile
+from qiskit_metainit.deployment.workload import stay
 from qiskit_metainit.engines.statevector import Statevector
 from qiskit_metainit.initializer import MetaInitializer, named
 from qiskit_metainit.isomorphism import duplicates
@@ -67,7 +67,7 @@ class Policy:
     def workload(self, problem: Problem, budget: int, seed: int) -> dict[str, Any]:
         """Return what ``Deployment.run`` is told."""
         if not self.evaluations:
-            return {"optimizer": _stay, "shots_per_evaluation": 1, "final_shots": budget - 1}
+            return {"optimizer": stay, "shots_per_evaluation": 1, "final_shots": budget - 1}
         share = budget // (self.evaluations + 2)  # SPSA may measure its last point once more
         maxiter = self.evaluations // 2 if self.optimizer == "spsa" else self.evaluations - self.draws
         optimizer: Any = make_optimizer(self.optimizer, maxiter=maxiter, rhobeg=self.rhobeg, problem=problem)
@@ -347,10 +347,6 @@ def _chosen(
         ranked = sorted(policies, key=lambda policy: -means[str(policy)])
         found[cell] = ranked[0], next((policy for policy in ranked if policy.evaluations), ranked[0]), means
     return found
-
-
-def _stay(fun: Any, x0: NDArray[np.float64], jac: Any = None, bounds: Any = None) -> Any:
-    return SimpleNamespace(x=x0)
 
 
 def _best_of(

@@ -22,15 +22,15 @@ from qiskit_metainit.proposal import CoverageWarning
 from qiskit_metainit.task import Task
 
 
-def log_fidelity(circuit: QuantumCircuit, target: Target) -> float:
-    """Return the logarithm of the product of 1 - error over the gates of a transpiled circuit, readout apart.
+def log_fidelity(circuit: QuantumCircuit, target: Target, *, readout: bool = False) -> float:
+    """Return the logarithm of the product of 1 - error over a transpiled circuit's gates, or over its measurements.
 
     A missing error counts as 0; an error of 1, a faulty gate, gives minus infinity.
     """
     wire = {bit: index for index, bit in enumerate(circuit.qubits)}
     total = 0.0
     for item in circuit.data:
-        if item.name in {"measure", "barrier", "delay"} or item.name not in target:
+        if item.name in {"barrier", "delay"} or item.name not in target or (item.name == "measure") is not readout:
             continue
         known = target[item.name].get(tuple(wire[bit] for bit in item.qubits))
         error = getattr(known, "error", None) or 0.0

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import secrets
 from collections.abc import Sequence
 from typing import Any, TypeAlias, final
 
@@ -19,7 +18,8 @@ from qiskit_aer.noise.device import basic_device_gate_errors, basic_device_reado
 
 from qiskit_metainit.backends import restrict, strip
 from qiskit_metainit.deployment.angles import Angles
-from qiskit_metainit.deployment.channel import Answer, Channel, Refused, Request
+from qiskit_metainit.deployment.channel import Answer, Refused, Request
+from qiskit_metainit.deployment.local import InProcess
 from qiskit_metainit.deployment.spending import circuit_digest
 
 MAX_QUBITS = 10
@@ -105,7 +105,7 @@ class NoisyCircuit:
 
 
 @final
-class ExactChannel(Channel):
+class ExactChannel(InProcess):
     """Jobs drawn from a device's noise model, simulated exactly in this process: no fewer shots, only less time.
 
     The noise is that of ``LocalChannel`` with a fake device; only the random numbers of the shots are others.
@@ -114,12 +114,11 @@ class ExactChannel(Channel):
         backend: real or fake, with errors in its target.
     """
 
-    durable = False
     free = True
 
     def __init__(self, backend: BackendV2) -> None:
+        super().__init__()
         self._backend = backend
-        self._answers: dict[str, Answer] = {}
         self._circuits: dict[bytes, NoisyCircuit] = {}
         self._digests: dict[int, tuple[QuantumCircuit, bytes]] = {}
 
@@ -132,10 +131,6 @@ class ExactChannel(Channel):
             self._circuits[known[1]] = NoisyCircuit(circuit, self._backend.target)
         return self._circuits[known[1]]
 
-    def cost(self, request: Request) -> int:
-        """Return the shots asked for."""
-        return request.total_shots
-
     def submit(self, request: Request, tag: str) -> str:
         """Draw the outcomes; see ``Channel.submit``."""
         rng = np.random.default_rng(request.seed)
@@ -143,28 +138,11 @@ class ExactChannel(Channel):
             chances = [self.circuit(circuit).probabilities(points) for circuit, points in request.pubs]
         except ValueError as error:
             raise Refused(f"The noise model of {self._backend.name} did not run the job: {error}") from error
-        job_id = f"exact-{secrets.token_hex(6)}"
-        self._answers[job_id] = Answer(tuple(_drawn(rows, request.shots, rng) for rows in chances), None)
-        return job_id
-
-    def find(self, tag: str) -> Sequence[str]:
-        """Return nothing: jobs do not outlive their process."""
-        return ()
-
-    def collect(self, job_id: str) -> Answer:
-        """Return the outcomes; see ``Channel.collect``."""
-        return self._answers.pop(job_id)
-
-    def cancel(self, job_id: str) -> bool:
-        """Return False: whatever was submitted has run."""
-        return False
+        return self._keep(Answer(tuple(_drawn(rows, request.shots, rng) for rows in chances), None))
 
     def record(self) -> dict[str, Any]:
         """Return what ran the jobs."""
         return {"backend": self._backend.name, "mode": "exact noise model"}
-
-    def close(self) -> None:
-        """Do nothing."""
 
 
 def _drawn(chances: _Array, shots: int, rng: np.random.Generator) -> BitArray:

@@ -13,8 +13,44 @@ from qiskit_metainit.backends import active_simulator, is_fake, is_simulator
 from qiskit_metainit.deployment.channel import Answer, Channel, JobFailed, Refused, Request
 
 
+class InProcess(Channel):
+    """Jobs that run when they are submitted, in this process, and end with it."""
+
+    durable = False
+
+    def __init__(self) -> None:
+        self._outcomes: dict[str, Answer | JobFailed] = {}
+
+    def cost(self, request: Request) -> int:
+        """Return the shots asked for."""
+        return request.total_shots
+
+    def find(self, tag: str) -> Sequence[str]:
+        """Return nothing: jobs do not outlive their process."""
+        return ()
+
+    def collect(self, job_id: str) -> Answer:
+        """Return the outcomes; see ``Channel.collect``."""
+        found = self._outcomes.pop(job_id)
+        if isinstance(found, JobFailed):
+            raise found
+        return found
+
+    def cancel(self, job_id: str) -> bool:
+        """Return False: whatever was submitted has run."""
+        return False
+
+    def close(self) -> None:
+        """Do nothing."""
+
+    def _keep(self, outcome: Answer | JobFailed) -> str:
+        job_id = f"local-{secrets.token_hex(6)}"
+        self._outcomes[job_id] = outcome
+        return job_id
+
+
 @final
-class LocalChannel(Channel):
+class LocalChannel(InProcess):
     """Jobs run at once, one after the other, in this process and end with it.
 
     Args:
@@ -23,16 +59,10 @@ class LocalChannel(Channel):
             its 156-qubit noise model takes some 10 s a job.
     """
 
-    durable = False
-
     def __init__(self, backend: BackendV2) -> None:
+        super().__init__()
         self.free = is_simulator(backend)
         self._backend = active_simulator(backend) if is_fake(backend) else backend
-        self._answers: dict[str, Answer | JobFailed] = {}
-
-    def cost(self, request: Request) -> int:
-        """Return the shots asked for."""
-        return request.total_shots
 
     def submit(self, request: Request, tag: str) -> str:
         """Run the job; see ``Channel.submit``."""
@@ -48,29 +78,6 @@ class LocalChannel(Channel):
         bits: list[BitArray] = [next(iter(pub.data.values())) for pub in result]
         return self._keep(Answer(tuple(item if item.ndim else item.reshape(1) for item in bits), None))
 
-    def find(self, tag: str) -> Sequence[str]:
-        """Return nothing: jobs do not outlive their process."""
-        return ()
-
-    def collect(self, job_id: str) -> Answer:
-        """Return the outcomes; see ``Channel.collect``."""
-        found = self._answers.pop(job_id)
-        if isinstance(found, JobFailed):
-            raise found
-        return found
-
-    def cancel(self, job_id: str) -> bool:
-        """Return False: whatever was submitted has run."""
-        return False
-
     def record(self) -> dict[str, Any]:
         """Return what ran the jobs."""
         return {"backend": self._backend.name, "mode": "local"}
-
-    def close(self) -> None:
-        """Do nothing."""
-
-    def _keep(self, outcome: Answer | JobFailed) -> str:
-        job_id = f"local-{secrets.token_hex(6)}"
-        self._answers[job_id] = outcome
-        return job_id

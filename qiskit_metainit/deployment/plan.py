@@ -10,7 +10,7 @@ from typing import Any
 from qiskit import QuantumCircuit
 from qiskit.providers import BackendV2
 
-from qiskit_metainit.backends import errors, has_noise, is_fake, is_simulator
+from qiskit_metainit.backends import has_noise, is_fake, is_simulator
 from qiskit_metainit.budget import ShotBudget
 from qiskit_metainit.deployment.depth import ideal_gains, log_fidelity, recommended_reps
 from qiskit_metainit.deployment.timing import Timing
@@ -119,7 +119,7 @@ def make_plan(
         if not simulator or is_fake(backend):  # whoever plans with a snapshot means the device
             total = sum(shots.values())
             seconds = (timing.seconds(jobs, total), *timing.interval(jobs, total))
-    gates, readout = fidelity(circuit, backend)
+    gates, readout = (math.exp(log_fidelity(circuit, backend.target, readout=read)) for read in (False, True))
     used = tuple(sorted({circuit.find_bit(qubit).index for item in circuit.data for qubit in item.qubits}))
     if workload.reps is not None and recommended_reps is not None and workload.reps > recommended_reps:
         warnings += (
@@ -184,20 +184,6 @@ def recommended(
     if meta is not None and not meta.model.queries and workload.problem.num_qubits <= _SIMULATED_QUBITS:
         ideal = ideal_gains(meta, workload.problem)
     return recommended_reps(costs, workload.problem.num_qubits, workload.schedule(10**6), ideal=ideal)
-
-
-def fidelity(circuit: QuantumCircuit, backend: BackendV2) -> tuple[float, float]:
-    """Return the products of 1 - error over a transpiled circuit's gates and over its measurements."""
-    known = {(name, qubits): error for name, qubits, error in errors(backend.target)}
-    gates = readout = 1.0
-    for item in circuit.data:
-        place = tuple(circuit.find_bit(qubit).index for qubit in item.qubits)
-        kept = 1.0 - min(known.get((item.name, place), 0.0), 1.0)
-        if item.name == "measure":
-            readout *= kept
-        else:
-            gates *= kept
-    return gates, readout
 
 
 def _evaluations(workload: Workload, queries: int, budget: ShotBudget) -> int | None:
