@@ -6,7 +6,7 @@ import difflib
 import inspect
 import math
 import uuid
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, TypeAlias, final
 
 import numpy as np
@@ -91,7 +91,7 @@ def is_simulator(backend: BackendV2) -> bool:
     return is_fake(backend) or isinstance(backend, AerBackend)
 
 
-def active_simulator(backend: BackendV2) -> BackendV2:
+def active_simulator(backend: BackendV2) -> ActiveSimulator:
     """Return a backend that simulates circuits laid out on another, with its noise, on the qubits they use.
 
     What ``AerSimulator.from_backend(backend)`` gives, without the cost of the idle qubits (a 156-qubit noise model
@@ -99,7 +99,7 @@ def active_simulator(backend: BackendV2) -> BackendV2:
     the target of ``backend``; ``run`` takes the options of Aer's. Density matrices up to 10 used qubits, a trajectory a
     shot beyond.
     """
-    return _ActiveSimulator(backend)
+    return ActiveSimulator(backend)
 
 
 @final
@@ -128,7 +128,9 @@ class _RestrictedBackend(BackendV2):
 
 
 @final
-class _ActiveSimulator(BackendV2):
+class ActiveSimulator(BackendV2):
+    """What ``active_simulator`` returns."""
+
     simulates = True
 
     def __init__(self, backend: BackendV2) -> None:
@@ -138,10 +140,12 @@ class _ActiveSimulator(BackendV2):
 
     @property
     def target(self) -> Target:
+        """The device's."""
         return self.backend.target
 
     @property
     def max_circuits(self) -> None:
+        """No limit."""
         return None
 
     @classmethod
@@ -149,6 +153,7 @@ class _ActiveSimulator(BackendV2):
         return Options()
 
     def run(self, run_input: QuantumCircuit | list[QuantumCircuit], **options: Any) -> FinishedJob:
+        """Simulate circuits of the device's size; options are those of ``AerSimulator.run``."""
         circuits = [run_input] if isinstance(run_input, QuantumCircuit) else run_input
         groups: dict[tuple[int, ...], list[tuple[int, QuantumCircuit]]] = {}
         for place, circuit in enumerate(circuits):
@@ -159,13 +164,14 @@ class _ActiveSimulator(BackendV2):
             own = dict(options)
             if own.get("seed_simulator") is not None:  # else two groups would share their shot noise
                 own["seed_simulator"] += group[0][0]
-            result = self._simulator(qubits).run([small for _, small in group], **own).result()
+            result = self.on(qubits).run([small for _, small in group], **own).result()
             if not result.success:
                 raise RuntimeError(f"Aer failed on qubits {list(qubits)}: {result.status}")
             found |= {place: entry for (place, _), entry in zip(group, result.results, strict=True)}
         return FinishedJob(self, [found[place] for place in range(len(circuits))])
 
-    def _simulator(self, qubits: tuple[int, ...]) -> AerSimulator:
+    def on(self, qubits: tuple[int, ...]) -> AerSimulator:
+        """Return the simulator of some of the qubits, renumbered in that order."""
         if qubits not in self._simulators:
             exact = len(qubits) <= _DENSITY_MATRIX_QUBITS
             options: dict[str, Any] = dict(_DENSITY_MATRIX) if exact else {"method": "statevector"}
@@ -218,10 +224,11 @@ def embed(circuit: QuantumCircuit, qubits: Sequence[int], num_qubits: int) -> Qu
     return whole
 
 
-def strip(circuit: QuantumCircuit) -> tuple[QuantumCircuit, tuple[int, ...]]:
+def strip(circuit: QuantumCircuit, keep: Iterable[int] = ()) -> tuple[QuantumCircuit, tuple[int, ...]]:
     """Return the circuit on the qubits that it uses, and which they are: what ``embed`` undoes.
 
-    Barriers and delays use no qubit. Classical registers, parameters and the global phase stay.
+    Barriers and delays use no qubit; those to ``keep`` stay all the same. So do classical registers, parameters and the
+    global phase.
 
     >>> circuit = QuantumCircuit(5, 1)
     >>> _ = circuit.cx(3, 1), circuit.measure(3, 0)
@@ -230,7 +237,8 @@ def strip(circuit: QuantumCircuit) -> tuple[QuantumCircuit, tuple[int, ...]]:
     (2, (1, 3))
     """
     place = {bit: index for index, bit in enumerate(circuit.qubits)}
-    used = sorted({place[bit] for item in circuit.data if item.name not in {"barrier", "delay"} for bit in item.qubits})
+    acts = (item for item in circuit.data if item.name not in {"barrier", "delay"})
+    used = sorted({place[bit] for item in acts for bit in item.qubits} | {*keep})
     small = QuantumCircuit(len(used), name=circuit.name, metadata=circuit.metadata, global_phase=circuit.global_phase)
     small.add_bits(circuit.clbits)
     small.add_register(*circuit.cregs)

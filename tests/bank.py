@@ -11,13 +11,14 @@ from typing import Any
 
 import numpy as np
 import pytest
-from qiskit.primitives import BitArray, StatevectorSampler
+from qiskit.primitives import BitArray, StatevectorEstimator, StatevectorSampler
 
 from qiskit_metainit.deployment import ledger as ledger_module
 from qiskit_metainit.deployment import spending
 from qiskit_metainit.deployment.channel import (
     Answer,
     Busy,
+    Estimate,
     JobFailed,
     Refused,
     Request,
@@ -29,6 +30,8 @@ from qiskit_metainit.deployment.spending import circuit_digest
 
 GRACE = 20.0
 """Seconds a list of jobs may lag, as runs assume."""
+OVERHEAD = 3
+"""Times the shots asked for, what expectation values take: their mitigation measures more circuits."""
 SUBMIT = {
     "busy": (),
     "refused": (),
@@ -82,7 +85,7 @@ class BankJob:
 
     @property
     def shots(self) -> int:
-        return self.request.total_shots
+        return price(self.request)
 
     @property
     def ran(self) -> bool:
@@ -153,6 +156,8 @@ class Faults:
 class FaultyChannel:
     """The way to the bank."""
 
+    estimates = False
+
     def __init__(
         self, bank: Bank, faults: Faults | None = None, *, durable: bool = True, free: bool = False, rate: float = 0.0
     ) -> None:
@@ -161,7 +166,7 @@ class FaultyChannel:
         self.rate = rate  # QPU seconds a shot
 
     def cost(self, request: Request) -> int:
-        return request.total_shots
+        return price(request)
 
     def submit(self, request: Request, tag: str) -> str:
         fault = self.faults.draw("submit", self.faults.submit)
@@ -202,7 +207,7 @@ class FaultyChannel:
             raise JobFailed("cancelled", seconds=0.0, ran=False, cancelled=True)
         if job.fate != "good":
             raise JobFailed(job.fate, seconds=seconds if job.ran else 0.0, ran=job.ran)
-        answer = Answer(simulate(job.request), seconds)
+        answer = answer_to(job.request, seconds)
         if self.faults.draw("collected", ["death"]):
             raise Death
         return answer
@@ -229,6 +234,21 @@ class FaultyChannel:
             raise Unreachable("down")
         if fault:
             raise Death
+
+
+def price(request: Request) -> int:
+    return request.total_shots * (1 if request.observables is None else OVERHEAD)
+
+
+def answer_to(request: Request, seconds: float | None) -> Answer:
+    if request.observables is None:
+        return Answer(simulate(request), seconds)
+    estimator = StatevectorEstimator(seed=request.seed)
+    pubs = [
+        (circuit, found, points) for (circuit, points), found in zip(request.pubs, request.observables, strict=True)
+    ]
+    results = estimator.run(pubs, precision=request.shots**-0.5).result()
+    return Answer((), seconds, tuple(Estimate(found.data.evs, found.data.stds) for found in results))
 
 
 def simulate(request: Request) -> tuple[BitArray, ...]:

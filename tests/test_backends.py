@@ -213,7 +213,7 @@ def test_used_qubits_give_the_whole_devices_distribution() -> None:
 
 def test_noise_of_the_used_qubits_is_the_whole_devices(fez: BackendV2) -> None:
     small, qubits = strip(laid_out(fez, 5))
-    mine = NoiseModel.from_backend(active_simulator(fez)._simulator(qubits))
+    mine = NoiseModel.from_backend(active_simulator(fez).on(qubits))
     theirs = NoiseModel.from_backend(fez)
     for index, qubit in enumerate(qubits):
         assert mine._local_readout_errors[(index,)] == theirs._local_readout_errors[(qubit,)]
@@ -284,5 +284,5 @@ def test_faulty_parts_stay_as_noisy_as_they_are() -> None:
     properties = device.target["cz"][(0, 1)]
     properties.error = 1.0
     device.target.update_instruction_properties("cz", (0, 1), properties)
-    small = active_simulator(device)._simulator((0, 1))
+    small = active_simulator(device).on((0, 1))
     assert (0, 1) in small.options.noise_model._local_quantum_errors["cz"]

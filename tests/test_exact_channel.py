@@ -43,7 +43,7 @@ def by_aer(backend, circuit, point):
         if item.name != "measure":
             bare.append(item)
     bare.save_probabilities([read[place] for place in sorted(read)])
-    simulator = active_simulator(backend)._simulator(strip(circuit)[1])
+    simulator = active_simulator(backend).on(strip(circuit)[1])
     assert isinstance(simulator, AerSimulator)
     return simulator.run(bare).result().data()["probabilities"]
 

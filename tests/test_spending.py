@@ -7,16 +7,18 @@ from typing import Any
 
 import numpy as np
 import pytest
-from bank import Bank, Death, Faults, FaultyChannel, deadly
+from bank import OVERHEAD, Bank, Death, Faults, FaultyChannel, deadly
 from qiskit import QuantumCircuit
 from qiskit.circuit import Parameter
 from qiskit.primitives import StatevectorSampler
+from qiskit.quantum_info import SparsePauliOp
 
 from qiskit_metainit.budget import ShotBudget
 from qiskit_metainit.deployment.channel import Refused, Request
 from qiskit_metainit.deployment.ledger import Ledger, LedgerError
+from qiskit_metainit.deployment.primitives import LedgeredEstimator, LedgeredSampler
 from qiskit_metainit.deployment.records import Spent
-from qiskit_metainit.deployment.spending import BudgetSpent, LedgeredSampler, Reserve, RunInterruptedError
+from qiskit_metainit.deployment.spending import BudgetSpent, Reserve, RunInterruptedError, Spender
 
 SHOTS = 24
 POINTS = 2
@@ -33,6 +35,8 @@ def circuit(gate: str = "rx") -> QuantumCircuit:
 
 
 CIRCUIT = circuit()
+UNMEASURED = CIRCUIT.remove_final_measurements(inplace=False)
+PARITY = SparsePauliOp(["ZI", "IZ"], [0.5, 0.5])
 
 
 @dataclass(eq=False)
@@ -55,8 +59,11 @@ class Place:
 
     def sampler(self, channel: FaultyChannel | None = None, **settings: Any) -> LedgeredSampler:
         return LedgeredSampler(
-            channel or FaultyChannel(self.bank), self.ledger, self.run, self.budget, seed=7, **settings
+            Spender(channel or FaultyChannel(self.bank), self.ledger, self.run, self.budget, seed=7, **settings)
         )
+
+    def estimator(self, channel: FaultyChannel | None = None, **settings: Any) -> LedgeredEstimator:
+        return LedgeredEstimator(self.sampler(channel, **settings).spender, SHOTS)
 
     def states(self) -> list[str]:
         return [job.state for job in self.ledger.jobs(self.run)]
@@ -71,14 +78,21 @@ class Walk:
     stopped: str | None
 
 
-def walk(sampler: LedgeredSampler, *, jobs: int = 5, shots: int = SHOTS) -> Walk:
+def walk(primitive: LedgeredSampler | LedgeredEstimator, *, jobs: int = 5, shots: int = SHOTS) -> Walk:
     path, stopped, x = [], None, 0.9
+    spender: Any = primitive.spender
+    left = JOB if isinstance(primitive, LedgeredSampler) else OVERHEAD * JOB
 
     def mean(points: list[float], place: int = 0) -> tuple[int, float]:
-        bits = sampler.run([(CIRCUIT, [[point] for point in points])], shots=shots).result()[0].data.meas
-        return bits.num_shots, float(bits.to_bool_array().mean())
+        rows = [[point] for point in points]
+        if isinstance(primitive, LedgeredSampler):
+            bits = primitive.run([(CIRCUIT, rows)], shots=shots).result()[0].data.meas
+            return bits.num_shots, float(bits.to_bool_array().mean())
+        values = primitive.run([(UNMEASURED, PARITY, rows)]).result()[0].data.evs
+        asked = spender.ledger.jobs(spender.run_id, spender.sequence - 1, states=("done",))[0].shots
+        return asked, float(0.5 - values.mean() / 2)
 
-    sampler.enter("optimisation", Reserve(shots=JOB, jobs=1, qpu_seconds=sampler.most_seconds(JOB)))
+    spender.enter("optimisation", Reserve(shots=left, jobs=1, qpu_seconds=spender.most_seconds(left)))
     try:
         for _ in range(jobs):
             count, value = mean([x, x + 0.2])
@@ -86,21 +100,21 @@ def walk(sampler: LedgeredSampler, *, jobs: int = 5, shots: int = SHOTS) -> Walk
             x += value - 0.3
     except BudgetSpent as spent:
         stopped = str(spent)
-    sampler.enter("final", Reserve())
+    spender.enter("final", Reserve())
     try:
         final = mean([x, x])[1]
     except BudgetSpent:
         final = None
-    sampler.reconcile()
+    spender.reconcile()
     return Walk(path, final, stopped)
 
 
-def carry_on(place: Place, faults: Faults, **settings: Any) -> tuple[Walk, int]:
+def carry_on(place: Place, faults: Faults, kind: str = "sampler", **settings: Any) -> tuple[Walk, int]:
     """Walk until the end, however often the process dies or gives up on the way."""
     for deaths in range(100):
         try:
             with deadly(faults, place.bank.clock):
-                return walk(place.sampler(FaultyChannel(place.bank, faults)), **settings), deaths
+                return walk(getattr(place, kind)(FaultyChannel(place.bank, faults)), **settings), deaths
         except (Death, RunInterruptedError, Refused):
             check_books(place)
             place.bank.clock.now += 1.0
@@ -125,18 +139,28 @@ def unlisted(place: Place) -> list[Any]:
 
 
 @pytest.mark.parametrize("allowed", [(), ("twice",), ("late", "twice")])
-@pytest.mark.parametrize("limit", [{}, {"shots": 6 * JOB}, {"shots": 4 * JOB + 17}, {"jobs": 5}])
+@pytest.mark.parametrize(
+    ("kind", "limit"),
+    [
+        ("sampler", {}),
+        ("sampler", {"shots": 6 * JOB}),
+        ("sampler", {"shots": 4 * JOB + 17}),
+        ("sampler", {"jobs": 5}),
+        ("estimator", {}),
+        ("estimator", {"shots": OVERHEAD * 4 * JOB + 49}),
+    ],
+)
 def test_whatever_happens_everything_taken_is_booked_and_nothing_is_bought_twice(
-    limit: dict[str, Any], allowed: tuple[str, ...], rng: np.random.Generator
+    kind: str, limit: dict[str, Any], allowed: tuple[str, ...], rng: np.random.Generator
 ) -> None:
     undisturbed = Place.of(ShotBudget(**limit))
-    expected = walk(undisturbed.sampler())
+    expected = walk(getattr(undisturbed, kind)())
     assert undisturbed.bank.taken() == undisturbed.spent.shots
     same = deaths = 0
     for _ in range(40):
         place = Place.of(ShotBudget(**limit))
         faults = Faults(rng, count=int(rng.integers(1, 9)), rate=float(rng.choice([0.1, 0.3, 0.6])), allowed=allowed)
-        found, ended = carry_on(place, faults)
+        found, ended = carry_on(place, faults, kind)
         deaths += ended
         late = unlisted(place)
         place.bank.turn(until=np.inf)
@@ -171,7 +195,7 @@ def test_whatever_happens_everything_taken_is_booked_and_nothing_is_bought_twice
         # A finished run asks for nothing.
         silent = FaultyChannel(place.bank, Faults(fixed={(what, 0): "death" for what in ("find", "collect", "cancel")}))
         before = len(place.bank.jobs)
-        again = walk(place.sampler(silent))
+        again = walk(getattr(place, kind)(silent))
         assert (again.path, again.final) == (found.path, found.final), faults.happened
         assert len(place.bank.jobs) == before
     assert same > 3
@@ -247,7 +271,8 @@ def test_shot_noise_depends_on_the_run_and_the_place_and_nothing_else() -> None:
     seeds = []
     for seed in (1, 2):
         place = Place.of()
-        sampler = LedgeredSampler(FaultyChannel(place.bank), place.ledger, place.run, place.budget, seed=seed)
+        spender = Spender(FaultyChannel(place.bank), place.ledger, place.run, place.budget, seed=seed)
+        sampler = LedgeredSampler(spender)
         for _ in range(3):
             sampler.run([(CIRCUIT, [0.1])], shots=5)
         seeds.append([job.request.seed for job in place.bank.jobs])
@@ -443,7 +468,7 @@ def test_a_job_found_after_it_was_sent_anew_is_booked_or_cancelled() -> None:
             if queued:
                 place.bank.jobs[0].state, place.bank.jobs[0].starts = "queued", np.inf
             place.bank.clock.now += 100.0
-            sampler.reconcile()
+            sampler.spender.reconcile()
         assert place.states() == ["released", "done", *([] if queued else ["duplicate"])]
         assert place.spent.shots == place.bank.taken() == (5 if queued else 10)
 
@@ -483,7 +508,7 @@ def test_a_busy_service_is_waited_for_and_then_given_up() -> None:
         assert place.bank.clock.now - began == 0.5 + 1 + 2 + 4
         began = place.bank.clock.now
         always = Faults(fixed={("submit", number): "busy" for number in range(100)})
-        sampler.channel = FaultyChannel(place.bank, always)
+        sampler.spender.channel = FaultyChannel(place.bank, always)
         with pytest.raises(RunInterruptedError, match=rf"429.*metainit resume {place.run}"):
             sampler.run([(CIRCUIT, [[0.1], [0.2]])], shots=SHOTS)
     assert 60.0 < place.bank.clock.now - began <= 100.0
@@ -577,8 +602,8 @@ def test_jobs_before_a_stored_proposal_are_skipped_and_counted() -> None:
     for x in (0.1, 0.2, 0.3):
         first.run([(CIRCUIT, [x])], shots=5)
     again = place.sampler()
-    again.skip(2)
-    assert (again.sequence, again.shots) == (2, 10)
+    again.spender.skip(2)
+    assert (again.spender.sequence, again.spender.shots) == (2, 10)
     again.run([(CIRCUIT, [0.3])], shots=5)
-    assert (again.sequence, again.shots) == (first.sequence, first.shots) == (3, 15)
+    assert (again.spender.sequence, again.spender.shots) == (first.spender.sequence, first.spender.shots) == (3, 15)
     assert len(place.bank.jobs) == 3

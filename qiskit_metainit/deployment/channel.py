@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -10,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from qiskit import QuantumCircuit
 from qiskit.primitives import BitArray
+from qiskit.primitives.containers.observables_array import ObservablesArray
 
 
 @dataclass(frozen=True, eq=False)
@@ -19,31 +21,51 @@ class Request:
     pubs: tuple[tuple[QuantumCircuit, NDArray[np.float64]], ...]
     """Transpiled, measured circuits with (K, P) radians each, ordered as ``circuit.parameters``; P may be 0."""
     shots: int
-    """Of every circuit evaluation."""
+    """Of every circuit evaluation; of expectation values, in every basis before what their mitigation adds."""
     seed: int
     """Of a simulator's shot noise: the same job draws the same outcomes, whenever and wherever it runs."""
     max_seconds: int | None = None
     """QPU seconds after which the service ends the job, or None for its own limit."""
+    observables: tuple[ObservablesArray, ...] | None = None
+    """One array a PUB, on the backend's qubits: their expectation values are asked for instead of outcomes. The
+    circuits have no measurements then, and points are of any shape (..., P) whose first axes broadcast with it."""
 
     @property
     def evaluations(self) -> int:
         """Circuit evaluations: a bound circuit each."""
-        return sum(len(points) for _, points in self.pubs)
+        return sum(math.prod(points.shape[:-1]) for _, points in self.pubs)
 
     @property
     def total_shots(self) -> int:
-        """What the job costs."""
+        """What outcomes cost."""
         return self.evaluations * self.shots
 
 
 @dataclass(frozen=True, eq=False)
 class Answer:
-    """A finished job's outcomes."""
+    """A finished job's outcomes, or its expectation values."""
 
     bits: tuple[BitArray, ...]
     """One a PUB, of shape (K,): bit i is the i-th classical bit of the circuit's only register."""
     seconds: float | None
     """QPU seconds that were charged, or None where nothing is."""
+    estimates: tuple[Estimate, ...] = ()
+    """One a PUB, if expectation values were asked for; there are no bits then."""
+
+    @property
+    def outcomes(self) -> int:
+        """Shots that the outcomes are of."""
+        return sum(bits.num_shots * bits.size for bits in self.bits)
+
+
+@dataclass(frozen=True, eq=False)
+class Estimate:
+    """The expectation values of one PUB, of the shape that points and observables broadcast to."""
+
+    values: NDArray[np.float64]
+    """In the observables' units."""
+    errors: NDArray[np.float64]
+    """Standard errors, as the estimator states them."""
 
 
 class Channel(Protocol):
@@ -53,9 +75,15 @@ class Channel(Protocol):
     """Whether jobs outlive this process, so that ``find`` can tell after a crash what was sent."""
     free: bool
     """Whether shots cost nothing (a simulator): those of a job that was lost are not booked."""
+    estimates: bool
+    """Whether expectation values are to be asked for, because an estimator mitigates their errors."""
 
     def cost(self, request: Request) -> int:
-        """Return the shots a job takes: ``request.total_shots``, or more where twirling rounds them up."""
+        """Return the shots a job takes: as asked for, or more where twirling rounds them up and mitigation adds some.
+
+        Raises:
+            Refused: if the job is none that could be run.
+        """
         ...
 
     def submit(self, request: Request, tag: str) -> str:

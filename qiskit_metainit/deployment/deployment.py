@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
@@ -16,7 +16,6 @@ from qiskit import QuantumCircuit
 from qiskit.providers import BackendV2
 from qiskit.quantum_info import SparseObservable, SparsePauliOp
 from qiskit_algorithms.optimizers import Optimizer
-from qiskit_algorithms.utils import algorithm_globals
 
 from qiskit_metainit.budget import ShotBudget
 from qiskit_metainit.deployment import stored
@@ -24,14 +23,17 @@ from qiskit_metainit.deployment.account import outlook, seconds_left
 from qiskit_metainit.deployment.channel import Channel, Unreachable
 from qiskit_metainit.deployment.isa import IsaCheck
 from qiskit_metainit.deployment.ledger import OPEN, Ledger, LedgerError
-from qiskit_metainit.deployment.naming import channel_for
+from qiskit_metainit.deployment.meter import Meter
+from qiskit_metainit.deployment.naming import channel_for, recorded_channel
 from qiskit_metainit.deployment.plan import Plan, make_plan, recommended
-from qiskit_metainit.deployment.program import Meter, Run, carry_out
+from qiskit_metainit.deployment.program import Run, carry_out, seeded
 from qiskit_metainit.deployment.records import RunRecord
 from qiskit_metainit.deployment.runtime import RuntimeChannel
-from qiskit_metainit.deployment.spending import DOUBT, LedgeredSampler, circuit_digest
-from qiskit_metainit.deployment.templates import Templates, named_alike, transpile
+from qiskit_metainit.deployment.spending import DOUBT, Spender
+from qiskit_metainit.deployment.tariff import Tariff
+from qiskit_metainit.deployment.templates import Templates
 from qiskit_metainit.deployment.timing import Timing
+from qiskit_metainit.deployment.transpiled import Transpiled
 from qiskit_metainit.deployment.workload import BudgetError, Minimizer, ShotSchedule, Workload, make_workload
 from qiskit_metainit.engine import Engine
 from qiskit_metainit.initializer import MetaInitializer, named
@@ -56,8 +58,9 @@ class Deployment:
             job, so a run that is resumed draws what it would have drawn.
         budget: of each run, hard: a job is shrunk or not sent, and what was set aside samples the best point so far.
         ledger: the SQLite file of its runs, or None to keep them only as long as this object.
-        channel: how jobs reach the backend; by default as suits it. ``RuntimeChannel`` has the choice of job, batch or
-            session mode and of the service's options.
+        channel: how jobs reach the backend; by default as suits it, and where a run is resumed, as it began.
+            ``RuntimeChannel`` has the choice of job, batch or session mode, of the service's options, and of its
+            Estimator with its resilience levels for the energies; ``LocalChannel`` simulates the last.
         seed: of the optimiser's random choices and of simulators' shots.
         patience: seconds an outage may last before a run gives up, to be resumed.
         grace: seconds by which a service's list of jobs may lag behind: only then is a job that is not found sent anew.
@@ -91,10 +94,11 @@ class Deployment:
         self.budget = budget or ShotBudget()
         self.ledger = Ledger(ledger)
         self.channel = channel or channel_for(backend)
+        self._usual = channel is None
         self._seed = seed
         self._patience, self._grace = patience, grace
         self._check = IsaCheck.of(backend)
-        self._made: dict[str, tuple[QuantumCircuit, tuple[int, ...]]] = {}
+        self._transpiled = Transpiled(backend, self._check)
 
     def __enter__(self) -> Deployment:
         return self
@@ -134,7 +138,7 @@ class Deployment:
             shots_per_evaluation: of each circuit evaluation in every measurement basis, or how they grow.
             final_shots: of the final sampling in every basis; by default as an evaluation's last.
             readout_shots: of each of two circuits that calibrate the readout before all else; its errors are taken out
-                of the energies then. 0: they stay.
+                of the energies then. 0: they stay. An estimator with a resilience level calibrates by itself.
             progress: called with (evaluations, measured energy).
 
         Raises:
@@ -154,7 +158,7 @@ class Deployment:
             readout_shots=readout_shots,
         )
         name, meta, proposal = self._start(workload, initializer, initial_point)
-        workload = workload.filled(self.budget, meta) if final_shots is None else workload
+        workload = self._tariff(workload).filled(self.budget, meta) if final_shots is None else workload
         left = self._seconds_left()
         settings = {
             **stored.as_json(workload),
@@ -199,6 +203,7 @@ class Deployment:
                 "there, or begin another run."
             )
         settings = record.settings
+        self._go_on(settings["channel"])
         workload = stored.from_json(settings, optimizer)
         if initializer is None and "proposal" not in record.notes and settings["initializer"] is not None:
             initializer = named(settings["initializer"])
@@ -224,17 +229,22 @@ class Deployment:
         """
         workload = make_workload(problem, **asked)
         _, meta, _ = self._start(workload, initializer, initial_point)
-        workload = workload.filled(self.budget, meta) if asked.get("final_shots") is None else workload
+        tariff = self._tariff(workload)
+        if asked.get("final_shots") is None:
+            workload = tariff.filled(self.budget, meta)
+            tariff = self._tariff(workload)
         remaining: float | None = None
         told: tuple[str, ...] = ()
         if isinstance(self.channel, RuntimeChannel):
             remaining, told = outlook(self.backend, session=self.channel.record()["mode"] == "session")
         return make_plan(
             workload,
+            tariff,
             workload.queries(meta),
             self.budget,
             self.backend,
             self.template(workload),
+            estimates=self.channel.estimates,
             remaining_seconds=remaining,
             recommended_reps=recommended(workload, meta, self.backend, self.template),
             warnings=told,
@@ -256,8 +266,8 @@ class Deployment:
         budget, seed = ShotBudget(**settings["budget"]), settings["seed"]
         if left is not None:
             budget = replace(budget, qpu_seconds=min(left, budget.qpu_seconds or left))
-        with self.ledger.held(run), _seeded(seed):
-            templates = Templates(partial(self._of_run, run))
+        with self.ledger.held(run), seeded(seed):
+            templates = Templates(partial(self._transpiled.of_run, self.ledger, run))
             timing: list[Timing] = []
 
             def seconds(jobs: int, shots: int) -> float:
@@ -267,7 +277,7 @@ class Deployment:
                     timing.append(Timing.of(self.backend, self.template(workload, templates)))
                 return timing[0].seconds(jobs, shots)
 
-            spender = LedgeredSampler(
+            spender = Spender(
                 self.channel,
                 self.ledger,
                 run,
@@ -278,11 +288,12 @@ class Deployment:
                 patience=self._patience,
                 grace=self._grace,
             )
-            meter = Meter(workload, spender, templates, self.backend.target)
+            meter = Meter(workload, spender, templates, self.backend.target, estimates=self.channel.estimates)
+            tariff = self._tariff(workload, templates)
             propose = partial(self._propose, run, workload, meta, spender)
             self._rejoin(run)
             try:
-                result = carry_out(workload, propose, meter, spender, progress=progress)
+                result = carry_out(workload, propose, meter, tariff, spender, progress=progress)
             except BaseException:
                 with suppress(Unreachable):  # why the run ended is what there is to tell
                     self.channel.close()
@@ -319,8 +330,24 @@ class Deployment:
         self._check_budget(workload, queries)
         return name, initializer, None if queries else workload.proposal(initializer, None)
 
+    def _go_on(self, recorded: Mapping[str, Any]) -> None:
+        """Take the channel that a run began with, or refuse one that measures otherwise."""
+        if self._usual:
+            self.channel = recorded_channel(self.backend, recorded)
+        elif recorded.get("estimator") != self.channel.record().get("estimator"):
+            raise LedgerError(
+                "The run needs a channel whose estimator has the options that it began with, "
+                f"{recorded.get('estimator')}, but others came. Resume without channel=..., which takes them from the "
+                "ledger."
+            )
+
     def _check_budget(self, workload: Workload, queries: int) -> None:
-        jobs, shots = workload.check_budget(queries, self.budget)
+        if workload.readout_shots and self.channel.estimates:
+            raise ValueError(
+                f"Either readout_shots or an estimator is needed, but readout_shots={workload.readout_shots} came with "
+                "an estimator, which takes readout errors out by itself from resilience level 1 on. Leave one out."
+            )
+        jobs, shots = self._tariff(workload).check_budget(queries, self.budget)
         if self.budget.qpu_seconds is not None and not self.channel.free:
             needed = DOUBT * Timing.of(self.backend, self.template(workload)).seconds(jobs, shots)
             if self.budget.qpu_seconds < needed:
@@ -346,6 +373,9 @@ class Deployment:
             return None
         return seconds_left(self.backend, session=self.channel.record()["mode"] == "session")
 
+    def _tariff(self, workload: Workload, templates: Templates | None = None) -> Tariff:
+        return Tariff(workload, self.channel, templates or Templates(self._transpiled), self.backend.target)
+
     def template(self, workload: Workload, templates: Templates | None = None) -> QuantumCircuit:
         """Return a workload's circuit as the backend runs it, measured, with its angles as parameters."""
         templates = templates or Templates(self._transpiled)
@@ -353,7 +383,7 @@ class Deployment:
         return templates.template(templates.parse(measured).structure).circuit
 
     def _propose(
-        self, run: str, workload: Workload, meta: MetaInitializer | None, spender: LedgeredSampler, engine: Engine
+        self, run: str, workload: Workload, meta: MetaInitializer | None, spender: Spender, engine: Engine
     ) -> Proposal:
         known = self.ledger.record(run).notes.get("proposal")
         if known is not None:
@@ -361,38 +391,7 @@ class Deployment:
             return stored.proposal_from_json(known["made"])
         if meta is None:
             raise LedgerError(f"The run {run} needs its own initializer: Deployment.resume(run, initializer=...).")
-        proposal = workload.proposal(meta, engine)
+        before = spender.shots
+        proposal = replace(workload.proposal(meta, engine), shots=spender.shots - before)  # as booked, not as asked for
         self.ledger.note(run, proposal={"made": stored.proposal_as_json(proposal), "jobs": spender.sequence})
         return proposal
-
-    def _of_run(self, run: str, circuit: QuantumCircuit) -> tuple[QuantumCircuit, tuple[int, ...]]:
-        """Return a template as the run sends it: what it was sent as before, however the backend has changed since."""
-        digest = circuit_digest(circuit).hex()
-        known = self.ledger.template(run, digest)
-        if known is None:
-            ran, places = self._transpiled(circuit)
-            known = ran.copy()
-            known.metadata = {"places": list(places)}
-            self.ledger.keep_template(run, digest, known)
-            known = self.ledger.template(run, digest) or known  # as a run that is resumed will read it
-        return named_alike(known, circuit), tuple(known.metadata["places"])
-
-    def _transpiled(self, circuit: QuantumCircuit) -> tuple[QuantumCircuit, tuple[int, ...]]:
-        digest = circuit_digest(circuit).hex()
-        if digest not in self._made:
-            ran, places = transpile(self.backend, None, 4, circuit)
-            self._check(ran)
-            self._made[digest] = ran, places
-        ran, places = self._made[digest]
-        return named_alike(ran, circuit), places
-
-
-@contextmanager
-def _seeded(seed: int) -> Iterator[None]:
-    """Seed what qiskit-algorithms draws from, as SPSA's directions must be the same when a run is resumed."""
-    before = algorithm_globals.random_seed
-    algorithm_globals.random_seed = seed
-    try:
-        yield
-    finally:
-        algorithm_globals.random_seed = before

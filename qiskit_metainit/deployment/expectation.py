@@ -127,7 +127,7 @@ class SampledEstimator(BaseEstimatorV2):
                 "A circuit without classical bits is needed, but this one has some. Call "
                 "circuit.remove_final_measurements() first: an estimator measures by itself."
             )
-        shots = self.shots if pub.precision is None else _shots(pub.precision)
+        shots = self.shots if pub.precision is None else shots_of(pub.precision)
         array, values = pub.observables, pub.parameter_values
         terms = [_terms(array, index) for index in np.ndindex(*array.shape)]
         rows, wanted = np.broadcast_arrays(
@@ -208,7 +208,8 @@ class _NoJob:
         return lambda: {"status": JobStatus.DONE, "done": True, "in_final_state": True}.get(name, False)
 
 
-def _shots(precision: float) -> int:
+def shots_of(precision: float) -> int:
+    """Return the shots a precision stands for, 1 / precision^2."""
     if not precision > 0:
         raise ValueError(f"A positive precision is needed, but {precision} came. 1 / sqrt(shots) asks for the shots.")
     exact = 1.0 / precision**2

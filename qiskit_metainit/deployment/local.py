@@ -4,19 +4,24 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any, final
 
 from qiskit.primitives import BackendSamplerV2, BitArray
+from qiskit.primitives.containers.observables_array import ObservablesArray
 from qiskit.providers import BackendV2
+from qiskit_aer import AerSimulator
 
-from qiskit_metainit.backends import active_simulator, is_fake, is_simulator
+from qiskit_metainit.backends import ActiveSimulator, active_simulator, is_fake, is_simulator, strip
 from qiskit_metainit.deployment.channel import Answer, Channel, JobFailed, Refused, Request
+from qiskit_metainit.deployment.estimates import Mitigation, estimates, pubs, quiet, uses
 
 
 class InProcess(Channel):
     """Jobs that run when they are submitted, in this process, and end with it."""
 
     durable = False
+    estimates = False
 
     def __init__(self) -> None:
         self._outcomes: dict[str, Answer | JobFailed] = {}
@@ -57,15 +62,34 @@ class LocalChannel(InProcess):
         backend: whose ``run`` takes transpiled circuits. Simulators are seeded, so that a job that was lost draws the
             same outcomes again; a fake device of qiskit-ibm-runtime is simulated on the qubits that a circuit uses, as
             its 156-qubit noise model takes some 10 s a job.
+        estimator: as of ``RuntimeChannel``, to simulate what mitigation would cost and give; simulators only.
+
+    Raises:
+        ValueError: for estimator options that are none, or on a backend that is neither Aer nor a fake device.
     """
 
-    def __init__(self, backend: BackendV2) -> None:
+    def __init__(self, backend: BackendV2, *, estimator: Any = None) -> None:
         super().__init__()
         self.free = is_simulator(backend)
         self._backend = active_simulator(backend) if is_fake(backend) else backend
+        if estimator is not None and not isinstance(self._backend, AerSimulator | ActiveSimulator):
+            raise ValueError(
+                f"An AerSimulator or a fake device is needed to simulate the client's Estimator, but {backend.name} "
+                "came. Leave out the estimator's options."
+            )
+        self._mitigation = None if estimator is None else Mitigation(estimator, self._backend)
+        self.estimates = self._mitigation is not None
+
+    def cost(self, request: Request) -> int:
+        """Return the shots that a job takes; see ``Channel.cost``."""
+        if request.observables is not None and self._mitigation is not None:
+            return self._mitigation.cost(request)
+        return request.total_shots
 
     def submit(self, request: Request, tag: str) -> str:
         """Run the job; see ``Channel.submit``."""
+        if request.observables is not None:
+            return self._keep(self._estimated(request))
         sampler = BackendSamplerV2(backend=self._backend, options={"seed_simulator": request.seed} if self.free else {})
         pubs = [(circuit, points) if points.shape[-1] else (circuit,) for circuit, points in request.pubs]
         try:
@@ -80,4 +104,39 @@ class LocalChannel(InProcess):
 
     def record(self) -> dict[str, Any]:
         """Return what ran the jobs."""
-        return {"backend": self._backend.name, "mode": "local"}
+        found: dict[str, Any] = {"backend": self._backend.name, "mode": "local"}
+        return found if self._mitigation is None else found | {"estimator": self._mitigation.record()}
+
+    def _estimated(self, request: Request) -> Answer:
+        if self._mitigation is None:
+            raise Refused("The client's Estimator is needed for expectation values: LocalChannel(..., estimator={}).")
+        mode: Any = self._backend
+        if isinstance(mode, ActiveSimulator):
+            request, qubits = _stripped(request)
+            mode = mode.on(qubits)
+        try:
+            with quiet():
+                estimator = self._mitigation.estimator(mode, request.shots, seed=request.seed)
+                return Answer((), None, estimates(estimator.run(pubs(request)).result()))
+        except Exception as error:  # whatever Aer and the client raise
+            raise Refused(f"{self._backend.name} did not run the job: {error}") from error
+
+
+def _stripped(request: Request) -> tuple[Request, tuple[int, ...]]:
+    """Return expectation values on the qubits that any of them needs, as the Estimator measures all there are."""
+    asked = list(zip(request.pubs, request.observables or (), strict=True))
+    qubits = tuple(sorted(set[int]().union(*(uses(circuit, observables) for (circuit, _), observables in asked))))
+    made = tuple((strip(circuit, qubits)[0], points) for (circuit, points), _ in asked)
+    return replace(request, pubs=made, observables=tuple(_letters(found, qubits) for _, found in asked)), qubits
+
+
+def _letters(observables: ObservablesArray, qubits: Sequence[int]) -> ObservablesArray:
+    """Return the observables on those qubits; on others they have none."""
+    chosen = observables.tolist()
+
+    def small(found: Any) -> Any:
+        if isinstance(found, list):
+            return [small(part) for part in found]
+        return {"".join(label[len(label) - 1 - qubit] for qubit in reversed(qubits)): c for label, c in found.items()}
+
+    return ObservablesArray(small(chosen))

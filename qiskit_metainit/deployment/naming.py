@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any, get_args
+
 from qiskit.providers import BackendV2
 from qiskit_aer import AerSimulator
 
@@ -9,7 +12,7 @@ from qiskit_metainit.backends import ONE_THREAD, active_simulator, fake_backend
 from qiskit_metainit.deployment.account import service_backend
 from qiskit_metainit.deployment.channel import Channel
 from qiskit_metainit.deployment.local import LocalChannel
-from qiskit_metainit.deployment.runtime import RuntimeChannel
+from qiskit_metainit.deployment.runtime import Mode, RuntimeChannel
 from qiskit_metainit.surrogate import surrogate_backend
 
 _DENSE_QUBITS = 10
@@ -49,3 +52,12 @@ def channel_for(backend: BackendV2) -> Channel:
     if any(kind.__module__.startswith("qiskit_ibm_runtime.ibm_backend") for kind in type(backend).__mro__):
         return RuntimeChannel(backend)
     return LocalChannel(backend)
+
+
+def recorded_channel(backend: BackendV2, recorded: Mapping[str, Any]) -> Channel:
+    """Return a channel to a backend as a run's record (``Channel.record``) describes it."""
+    found, estimator = channel_for(backend), recorded.get("estimator")
+    if isinstance(found, LocalChannel):
+        return LocalChannel(backend, estimator=estimator)
+    mode: Mode = recorded["mode"] if recorded["mode"] in get_args(Mode) else "job"
+    return RuntimeChannel(backend, mode=mode, options=recorded.get("options"), estimator=estimator)

@@ -13,6 +13,8 @@ from qiskit.providers import BackendV2
 from qiskit_metainit.backends import has_noise, is_fake, is_simulator
 from qiskit_metainit.budget import ShotBudget
 from qiskit_metainit.deployment.depth import ideal_gains, log_fidelity, recommended_reps
+from qiskit_metainit.deployment.spending import LEAST
+from qiskit_metainit.deployment.tariff import Tariff
 from qiskit_metainit.deployment.timing import Timing
 from qiskit_metainit.deployment.workload import Workload
 from qiskit_metainit.initializer import MetaInitializer
@@ -80,11 +82,13 @@ class Plan:
 
 def make_plan(
     workload: Workload,
+    tariff: Tariff,
     queries: int,
     budget: ShotBudget,
     backend: BackendV2,
     circuit: QuantumCircuit,
     *,
+    estimates: bool = False,
     remaining_seconds: float | None = None,
     recommended_reps: int | None = None,
     warnings: tuple[str, ...] = (),
@@ -93,24 +97,26 @@ def make_plan(
 
     Args:
         workload: what is to be done.
+        tariff: what its steps cost.
         queries: costs the initializer asks for.
         budget: of the run.
         backend: runs it.
         circuit: its transpiled circuit, with measurements.
+        estimates: whether energies are expectation values by an estimator, one PUB each.
         remaining_seconds: QPU seconds left on the account, if known.
         recommended_reps: depth that the device's noise suggests, if known.
         warnings: that are known already.
     """
     timing = Timing.of(backend, circuit)
-    evaluations = _evaluations(workload, queries, budget)
+    evaluations = _evaluations(workload, tariff, queries, budget)
     shots = jobs = seconds = None
     simulator = is_simulator(backend)
     if evaluations is not None:
         shots = {
-            "calibration": 2 * workload.readout_shots,
-            "proposal": queries * workload.schedule(0) * workload.bases,
-            "optimisation": _shots(workload, evaluations),
-            "final": workload.final_shots * workload.bases,
+            "calibration": tariff.calibration,
+            "proposal": queries * tariff.first if queries else 0,
+            "optimisation": sum(tariff.evaluation(workload.schedule(number)) for number in range(evaluations)),
+            "final": tariff.final(workload.final_shots),
         }
         if budget.shots is not None:  # the last job is shrunk to what is left
             fixed = sum(shots.values()) - shots["optimisation"]
@@ -152,7 +158,7 @@ def make_plan(
         queries=queries,
         evaluations=evaluations,
         jobs=jobs,
-        pubs=None if jobs is None else jobs * workload.bases,
+        pubs=None if jobs is None else jobs * (1 if estimates else workload.bases),
         shots=shots,
         qpu_seconds=seconds,
         model=_MODEL.format(job=timing.job_seconds, delay=timing.rep_delay * 1e6, circuit=timing.circuit * 1e6),
@@ -186,25 +192,21 @@ def recommended(
     return recommended_reps(costs, workload.problem.num_qubits, workload.schedule(10**6), ideal=ideal)
 
 
-def _evaluations(workload: Workload, queries: int, budget: ShotBudget) -> int | None:
+def _evaluations(workload: Workload, tariff: Tariff, queries: int, budget: ShotBudget) -> int | None:
     """Return how many evaluations the optimiser may make before it or the budget ends, or None."""
     limits = [] if workload.most_evaluations is None else [workload.most_evaluations]
     if budget.jobs is not None:
         limits.append(budget.jobs - queries - 1 - (workload.readout_shots > 0))
     if budget.shots is not None:
-        left = budget.shots - (queries * workload.schedule(0) + workload.final_shots) * workload.bases
-        left -= 2 * workload.readout_shots
+        left = budget.shots - tariff.final(workload.final_shots) - tariff.calibration
+        left -= queries * tariff.first if queries else 0
         count = 0
         while left > 0 and (not limits or count < min(limits)):
-            asked = workload.schedule(count) * workload.bases
-            count += left * 4 >= asked  # the last one is shrunk to a fourth at most
-            left -= asked
+            asked = workload.schedule(count)
+            count += tariff.evaluation(math.ceil(asked / LEAST)) <= left  # the last one is shrunk as far as that
+            left -= tariff.evaluation(asked)
         limits.append(count)
     return max(min(limits), 0) if limits else None
-
-
-def _shots(workload: Workload, evaluations: int) -> int:
-    return sum(workload.schedule(number) for number in range(evaluations)) * workload.bases
 
 
 def _warnings(

@@ -5,32 +5,26 @@ from __future__ import annotations
 import contextlib
 import copy
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any, final
+from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from qiskit.primitives import BaseSamplerV2
 from qiskit.quantum_info import SparsePauliOp
-from qiskit.transpiler import Target
 from qiskit_algorithms.optimizers import SPSA, Optimizer
+from qiskit_algorithms.utils import algorithm_globals
 
-from qiskit_metainit.deployment.expectation import SampledEstimator
-from qiskit_metainit.deployment.layout import LayoutSafeEstimator, LayoutSafeSampler
 from qiskit_metainit.deployment.ledger import Ledger
+from qiskit_metainit.deployment.meter import Meter
 from qiskit_metainit.deployment.records import Spent
-from qiskit_metainit.deployment.spending import BudgetSpent, LedgeredSampler, Reserve
-from qiskit_metainit.deployment.templates import Templates
+from qiskit_metainit.deployment.spending import BudgetSpent, Reserve, Spender
+from qiskit_metainit.deployment.tariff import Tariff
 from qiskit_metainit.deployment.workload import BudgetError, Minimizer, Workload
 from qiskit_metainit.engine import Engine
-from qiskit_metainit.engines.parameter_shift import ParameterShift
-from qiskit_metainit.engines.sampling import Sampling
 from qiskit_metainit.problem import is_diagonal
 from qiskit_metainit.proposal import Proposal
 from qiskit_metainit.readout import ReadoutCalibration, distinct
-from qiskit_metainit.task import Task
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,7 +44,8 @@ class Run:
     point: NDArray[np.float64]
     """(P,) the point that was sampled at the end: the optimiser's answer, or the best measured if it was stopped."""
     energy: float | None
-    """Measured by the final sampling; None if there was nothing left for it."""
+    """Measured by the final sampling, for a diagonal Hamiltonian by its outcomes, without an estimator's mitigation;
+    None if there was nothing left for it."""
     bitstring: str
     """The best bitstring sampled anywhere in the run; empty for a Hamiltonian that is not diagonal."""
     stopped: str | None
@@ -70,51 +65,12 @@ class Run:
         return self.spent.shots
 
 
-@final
-class Meter:
-    """Energies of one workload from sampled counts, every basis with the same number of shots.
-
-    Args:
-        workload: whose circuit and Hamiltonian are measured.
-        spender: runs the jobs.
-        templates: of the circuits as the backend runs them.
-        target: the backend's.
-    """
-
-    def __init__(self, workload: Workload, spender: BaseSamplerV2, templates: Templates, target: Target) -> None:
-        self._task = Task.of(workload.problem, reps=workload.reps)
-        self._sampler = LayoutSafeSampler(spender, templates)
-        self._source: Sampling | SampledEstimator
-        self.engine: Engine
-        """Answers an initializer's queries."""
-        if is_diagonal(workload.problem.operator):
-            sampling = Sampling(self._sampler, shots=workload.schedule(0))
-            self.engine = self._source = sampling
-        elif {"rz", "sx"} <= set(target.operation_names):  # bases are rotated into by gates that the backend has
-            self._source = SampledEstimator(spender, workload.schedule(0))
-            self.engine = ParameterShift(LayoutSafeEstimator(self._source, templates))
-        else:  # the circuit is transpiled again in every basis
-            self._source = SampledEstimator(self._sampler, workload.schedule(0))
-            self.engine = ParameterShift(self._source)
-
-    def measure(self, points: NDArray[np.float64], shots: int) -> NDArray[np.float64]:
-        """Return the (k,) energies at (k, P) points, from one job."""
-        self._source.shots = shots
-        values = self.engine.expectation([self._task] * len(points), torch.as_tensor(points))
-        return np.asarray(values.numpy(), dtype=float)
-
-    def calibrate(self, shots: int) -> ReadoutCalibration:
-        """Measure the readout errors of the circuit's qubits in one job, and take them out of energies from now on."""
-        readout = ReadoutCalibration.measure(self._sampler, range(self._task.hamiltonian.num_qubits), shots=shots)
-        self._source.readout = readout
-        return readout
-
-
 def carry_out(
     workload: Workload,
     propose: Callable[[Engine], Proposal],
     meter: Meter,
-    spender: LedgeredSampler,
+    tariff: Tariff,
+    spender: Spender,
     *,
     progress: Callable[[int, float], None] | None = None,
 ) -> Run:
@@ -124,6 +80,7 @@ def carry_out(
         workload: what to do. Its optimiser must do the same whenever it sees the same values.
         propose: gives the start; its queries go to the engine it is given.
         meter: measures the workload's energies by means of ``spender``.
+        tariff: tells what they cost.
         spender: holds the budget.
         progress: called with (evaluations, measured energy).
 
@@ -133,10 +90,9 @@ def carry_out(
     clock = time.perf_counter()
     unit = workload.unit
     ledger, run = spender.ledger, spender.run_id
-    final = Reserve(shots=workload.final_shots * workload.bases, jobs=1)
-    final = Reserve(final.shots, final.jobs, spender.most_seconds(final.shots))
-
-    first = 0 if workload.most_evaluations == 0 else workload.schedule(0) * workload.bases
+    left = tariff.final(workload.final_shots)
+    final = Reserve(left, 1, spender.most_seconds(left))
+    first = 0 if workload.most_evaluations == 0 else tariff.first
     least = Reserve(final.shots + first, 2, final.qpu_seconds + spender.most_seconds(first))
     readout = None
     try:
@@ -181,7 +137,7 @@ def carry_out(
     spender.enter("final", Reserve())
     last = None
     try:
-        last = float(meter.measure(point[None], workload.final_shots)[0])
+        last = meter.sample(point, workload.final_shots)
     except BudgetSpent as spent:
         stopped = str(spent)
     spender.reconcile()
@@ -232,3 +188,14 @@ def _minimizer(optimizer: Optimizer | Minimizer) -> Minimizer:
         own.set_max_evals_grouped(1000)  # points that do not depend on each other share a job, and its time in a queue
     minimize: Minimizer = own.minimize
     return minimize
+
+
+@contextlib.contextmanager
+def seeded(seed: int) -> Iterator[None]:
+    """Seed what qiskit-algorithms draws from, as SPSA's directions must be the same when a run is resumed."""
+    before = algorithm_globals.random_seed
+    algorithm_globals.random_seed = seed
+    try:
+        yield
+    finally:
+        algorithm_globals.random_seed = before

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from qiskit.primitives import BitArray
 
-from qiskit_metainit.deployment.channel import Answer
+from qiskit_metainit.deployment.channel import Answer, Estimate
 
 
 @dataclass(frozen=True)
@@ -106,16 +106,19 @@ def unpack_points(stored: bytes) -> list[np.ndarray]:
 
 
 def pack_answer(answer: Answer) -> bytes:
-    """Return outcomes as the bytes of an npz file."""
+    """Return outcomes or estimates as the bytes of an npz file."""
     arrays = {f"bits{index}": bits.array for index, bits in enumerate(answer.bits)}
-    return _npz({"widths": np.array([bits.num_bits for bits in answer.bits]), **arrays})
+    for index, found in enumerate(answer.estimates):
+        arrays |= {f"values{index}": found.values, f"errors{index}": found.errors}
+    return _npz({"widths": np.array([bits.num_bits for bits in answer.bits], dtype=np.int64), **arrays})
 
 
 def unpack_answer(stored: bytes, seconds: float | None) -> Answer:
     """Return what ``pack_answer`` was given."""
     with np.load(io.BytesIO(stored), allow_pickle=False) as arrays:
-        widths = arrays["widths"]
-        return Answer(tuple(BitArray(arrays[f"bits{i}"], int(width)) for i, width in enumerate(widths)), seconds)
+        bits = tuple(BitArray(arrays[f"bits{i}"], int(width)) for i, width in enumerate(arrays["widths"]))
+        count = sum(name.startswith("values") for name in arrays.files)
+        return Answer(bits, seconds, tuple(Estimate(arrays[f"values{i}"], arrays[f"errors{i}"]) for i in range(count)))
 
 
 def _npz(arrays: dict[str, np.ndarray]) -> bytes:

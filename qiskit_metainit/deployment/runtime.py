@@ -8,18 +8,15 @@ seen here rather than guessed from the client's exceptions.
 from __future__ import annotations
 
 import contextlib
-import copy
 import dataclasses
 import json
-import math
 import time
-import warnings
 from collections.abc import Callable, Sequence
 from typing import Any, Literal, TypeAlias, TypeVar, final
 
-from qiskit.primitives import BitArray
 from qiskit.providers import BackendV2
 
+from qiskit_metainit.deployment import estimates, outcomes
 from qiskit_metainit.deployment.channel import (
     Answer,
     Busy,
@@ -68,11 +65,14 @@ class RuntimeChannel(Channel):
             Open plan does not have and which is charged by the wall clock.
         options: the client's own ``SamplerOptions`` (twirling, dynamical decoupling, tags) or a dict of them, such as
             ``record`` gives; shots come from the requests. With ``environment.private`` outcomes can be read once.
+        estimator: the client's own ``EstimatorOptions`` or a dict of them, such as ``{"resilience_level": 1}``: a run's
+            energies are then expectation values by its Estimator, with its mitigation of errors, whose circuits are
+            part of what a job costs. By default they are averages of outcomes.
         session_id: of a batch or session to go on with; where it has ended, a new one opens.
         patience: see above.
 
     Raises:
-        ValueError: if the backend is not one of the service, or the mode is unknown.
+        ValueError: if the backend is not one of the service, the mode is unknown, or the options are none.
     """
 
     durable = True
@@ -84,6 +84,7 @@ class RuntimeChannel(Channel):
         *,
         mode: Mode = "job",
         options: Any = None,
+        estimator: Any = None,
         session_id: str | None = None,
         patience: float = 600.0,
     ) -> None:
@@ -105,7 +106,9 @@ class RuntimeChannel(Channel):
         self._mode = mode
         self._session: Any = None
         self._session_id = session_id
-        self._options = _sampler(backend, options).options
+        self._options = outcomes.sampler(backend, options).options
+        self._mitigation = None if estimator is None else estimates.Mitigation(estimator, backend)
+        self.estimates = self._mitigation is not None
 
     @property
     def session_id(self) -> str | None:
@@ -126,15 +129,18 @@ class RuntimeChannel(Channel):
         else:
             options = json.loads(json.dumps(dataclasses.asdict(self._options), default=lambda _: None))
         found = {"backend": self._backend.name, "mode": self._mode, "session_id": self._session_id}
-        return found | {"options": options, "client": f"qiskit-ibm-runtime {__version__}"}
+        found |= {"options": options, "client": f"qiskit-ibm-runtime {__version__}"}
+        return found if self._mitigation is None else found | {"estimator": self._mitigation.record()}
 
     def cost(self, request: Request) -> int:
         """Return how many shots a request really takes.
 
         Twirling takes as many in each of its randomizations, so it may round up: outcomes then have more shots than
-        the request. Without twirling it is ``request.total_shots``.
+        the request. Without twirling and mitigation it is ``request.total_shots``.
         """
-        return request.evaluations * _shots(self._options.twirling, request.shots)
+        if request.observables is not None:
+            return self._needs_estimator().cost(request)
+        return request.evaluations * outcomes.shots_of(self._options.twirling, request.shots)
 
     def submit(self, request: Request, tag: str) -> str:
         """Send a job in one request and return its id.
@@ -146,13 +152,15 @@ class RuntimeChannel(Channel):
         """
         with one_post(self._backend) as post:
             try:
-                sampler = _sampler(self._target(), self._options)
-                environment = sampler.options.environment
+                primitive = self._primitive(request)
+                environment = primitive.options.environment
                 own = environment.job_tags if isinstance(environment.job_tags, list) else []
                 environment.job_tags = [*own, tag, TAG]
                 if request.max_seconds is not None:
-                    sampler.options.max_execution_time = request.max_seconds
-                return str(sampler.run(_pubs(request), shots=request.shots).job_id())
+                    primitive.options.max_execution_time = request.max_seconds
+                if request.observables is not None:
+                    return str(primitive.run(estimates.pubs(request)).job_id())
+                return str(primitive.run(outcomes.pubs(request), shots=request.shots).job_id())
             except Exception as error:
                 if post.job_id is not None:  # it was accepted, whatever failed afterwards
                     return post.job_id
@@ -194,7 +202,8 @@ class RuntimeChannel(Channel):
             time.sleep(wait)
             wait = min(1.2 * wait, 5.0)
         try:
-            result = self._patiently(job.result)
+            with estimates.quiet():
+                result = self._patiently(job.result)
         except (RuntimeJobFailureError, RuntimeJobMaxTimeoutError, RuntimeInvalidStateError) as error:
             seconds, started = usage_of(job)
             ran = True if started is None else started or bool(seconds)
@@ -204,7 +213,8 @@ class RuntimeChannel(Channel):
                 ran=ran,
                 cancelled=isinstance(error, RuntimeInvalidStateError),
             ) from error
-        return Answer(bits=_bits(result), seconds=usage_of(job)[0])
+        estimated = estimates.estimates(result) if hasattr(result[0].data, "evs") else ()
+        return Answer(() if estimated else outcomes.bits(result), usage_of(job)[0], estimated)
 
     def cancel(self, job_id: str) -> bool:
         """Cancel a job; return whether it ended without having run, so that nothing is charged.
@@ -234,6 +244,16 @@ class RuntimeChannel(Channel):
         if self._session is not None:
             self._patiently(self._session.close)
         self._session = None
+
+    def _primitive(self, request: Request) -> Any:
+        if request.observables is None:
+            return outcomes.sampler(self._target(), self._options)
+        return self._needs_estimator().estimator(self._target(), request.shots)
+
+    def _needs_estimator(self) -> estimates.Mitigation:
+        if self._mitigation is None:
+            raise Refused("The client's Estimator is needed for expectation values: RuntimeChannel(..., estimator={}).")
+        return self._mitigation
 
     def _kind(self) -> Any:
         from qiskit_ibm_runtime import Batch, Session
@@ -325,55 +345,6 @@ class RuntimeChannel(Channel):
                     ) from error
             time.sleep(min(wait, max(0.0, since + self.patience - time.monotonic())))
             wait = min(2 * wait, 30.0)
-
-
-def _sampler(mode: Any, options: Any) -> Any:
-    """Return the client's sampler: the one that prepares circuits here where it is there, else the older one."""
-    options = copy.deepcopy(options)
-    try:
-        from qiskit_ibm_runtime.executor_sampler import Sampler
-    except ImportError:
-        from qiskit_ibm_runtime import SamplerV2
-
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", DeprecationWarning)  # there is no other one
-            return SamplerV2(mode=mode, options=options)
-    return Sampler(mode=mode, options=options)
-
-
-def _pubs(request: Request) -> list[Any]:
-    """Return the client's PUBs; their circuits' metadata says which of the request's they belong to."""
-    pubs: list[Any] = []
-    for index, (circuit, points) in enumerate(request.pubs):
-        marked = circuit.copy()
-        marked.metadata = {"pub": index}
-        # Without parameters the client has nothing to broadcast over, and would run one evaluation.
-        pubs.extend([(marked, points)] if points.shape[1] else [(marked,)] * len(points))
-    return pubs
-
-
-def _bits(result: Any) -> tuple[BitArray, ...]:
-    parts: dict[int, list[BitArray]] = {}
-    for index, found in enumerate(result):
-        bits = next(iter(found.data.values()))
-        pub = (found.metadata.get("circuit_metadata") or {}).get("pub", index)
-        parts.setdefault(pub, []).append(bits.reshape(bits.size))
-    return tuple(BitArray.concatenate(parts[pub]) for pub in sorted(parts))
-
-
-def _shots(twirling: Any, shots: int) -> int:
-    """Return how many shots an evaluation takes, by the rule in the client's documentation of TwirlingOptions."""
-    if twirling.enable_gates is not True and twirling.enable_measure is not True:
-        return shots
-    count, each = (
-        found if isinstance(found, int) else None
-        for found in (twirling.num_randomizations, twirling.shots_per_randomization)
-    )
-    if each is None:
-        each = max(64, math.ceil(shots / 32)) if count is None else math.ceil(shots / count)
-    if count is None:
-        count = math.ceil(shots / each)
-    return count * each
 
 
 def _client_side(error: Exception) -> ChannelError | None:

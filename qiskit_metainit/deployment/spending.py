@@ -1,34 +1,27 @@
-"""A sampler that spends a budget through a channel: jobs are in the ledger before they are sent, none is paid twice."""
+"""Spending a budget through a channel: jobs are in the ledger before they are sent, none is paid twice."""
 
 from __future__ import annotations
 
 import hashlib
 import math
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import final
 
 import numpy as np
 from qiskit import QuantumCircuit
-from qiskit.primitives import (
-    BasePrimitiveJob,
-    BaseSamplerV2,
-    DataBin,
-    PrimitiveResult,
-    SamplerPubLike,
-    SamplerPubResult,
-)
-from qiskit.primitives.containers.sampler_pub import SamplerPub
+from qiskit.primitives.containers.observables_array import ObservablesArray
 
 from qiskit_metainit.budget import ShotBudget
-from qiskit_metainit.deployment.answered import DoneJob
 from qiskit_metainit.deployment.channel import Answer, Busy, Channel, JobFailed, Refused, Request, Unclear, Unreachable
+from qiskit_metainit.deployment.estimates import observable_terms
 from qiskit_metainit.deployment.ledger import Ledger, LedgerError
 from qiskit_metainit.deployment.records import Job, pack_points
 
 _ATTEMPTS = 4  # of a job that fails on the service, or whose submissions stay unconfirmed
-_LEAST = 4  # a job is shrunk to a fourth of its shots at most: with fewer its noise would mislead more than it tells
+LEAST = 4
+"""A job is shrunk to a fourth of its shots at most: with fewer its noise would mislead more than it tells."""
 DOUBT = 2.0  # times the estimate a job may take, as ``Timing.interval`` has it
 
 
@@ -53,7 +46,7 @@ class Reserve:
 
 
 @final
-class LedgeredSampler(BaseSamplerV2):
+class Spender:
     """Runs each job of a run exactly once, from the channel or, if it has answered before, from the ledger.
 
     A job is written down with its tag before it is sent; what it may cost is reserved in the same transaction. After a
@@ -104,12 +97,18 @@ class LedgeredSampler(BaseSamplerV2):
         self.sequence = self.shots = 0
         self._digests: dict[int, tuple[QuantumCircuit, bytes]] = {}
 
-    def run(self, pubs: Iterable[SamplerPubLike], *, shots: int | None = None) -> BasePrimitiveJob:
+    def ask(
+        self,
+        pubs: Sequence[tuple[QuantumCircuit, np.ndarray]],
+        shots: int,
+        observables: Sequence[ObservablesArray] | None = None,
+    ) -> Answer:
         """Run a job and wait for it.
 
         Args:
-            pubs: measured circuits with one register each, as the backend runs them.
+            pubs: as ``Request`` has them.
             shots: of every circuit evaluation.
+            observables: as ``Request`` has them, or None for outcomes.
 
         Raises:
             BudgetSpent: if the budget does not pay for it, nor for a fourth of its shots.
@@ -117,25 +116,15 @@ class LedgeredSampler(BaseSamplerV2):
             ChannelError: if the service refuses the job.
             LedgerError: if the run is a replay and asks for something else than the first time.
         """
-        coerced = [SamplerPub.coerce(pub, shots) for pub in pubs]
-        counts = {pub.shots for pub in coerced}
-        if len(counts) != 1 or None in counts:
-            raise ValueError(f"One number of shots for the whole job is needed, but {counts} came. Split the job.")
-        points = tuple(pub.parameter_values.as_array(pub.circuit.parameters) for pub in coerced)
-        flat = tuple(item.reshape(math.prod(item.shape[:-1]), item.shape[-1]) for item in points)
         request = Request(
-            pubs=tuple((pub.circuit, rows) for pub, rows in zip(coerced, flat, strict=True)),
-            shots=int(counts.pop() or 0),
+            pubs=tuple(pubs),
+            shots=shots,
             seed=int.from_bytes(_hash([self._seed, self.sequence])[:4]) >> 1,
+            observables=None if observables is None else tuple(observables),
         )
         answer = self._answer(request)
         self.sequence += 1
-        self.shots += sum(bits.num_shots * bits.size for bits in answer.bits)
-        results = []
-        for pub, item, bits in zip(coerced, points, answer.bits, strict=True):
-            shape = item.shape[:-1]
-            results.append(SamplerPubResult(DataBin(**{pub.circuit.cregs[0].name: bits.reshape(shape)}, shape=shape)))
-        return DoneJob(PrimitiveResult(results))
+        return answer
 
     def most_seconds(self, shots: int) -> float:
         """Return the QPU seconds that a job of so many shots may take, from above."""
@@ -207,17 +196,15 @@ class LedgeredSampler(BaseSamplerV2):
     def _reserve(self, request: Request, digest: str) -> Job:
         """Write the job down as it will be sent, with fewer shots if the budget ends."""
         for circuit, points in request.pubs:
-            self._check(circuit, points)
+            self._check(circuit, points.reshape(math.prod(points.shape[:-1]), points.shape[-1]))
         spent = self.ledger.spent(self.run_id)
         limited = self.budget.shots is not None
         room = (self.budget.shots or 0) - spent.shots - self._reserved.shots
         if limited and self.channel.cost(request) > room:
             if self._released():
                 return self._reserve(request, digest)
-            shots = max(room, 0) // request.evaluations
-            while shots and self.channel.cost(replace(request, shots=shots)) > room:
-                shots -= 1
-            if shots * _LEAST < request.shots:
+            shots = most(lambda shots: self.channel.cost(replace(request, shots=shots)), room, request.shots)
+            if shots * LEAST < request.shots:
                 raise self._spent(f"the budget of {self.budget.shots} shots")
             request = replace(request, shots=shots)
         if self.budget.jobs is not None and spent.jobs + 1 + self._reserved.jobs > self.budget.jobs:
@@ -270,7 +257,7 @@ class LedgeredSampler(BaseSamplerV2):
             spent, seconds = (None, error.seconds) if error.ran else (0, error.seconds or 0.0)
             self.ledger.settle(job, "lost", spent=spent, seconds=seconds, note=str(error))
             raise
-        taken = sum(bits.num_shots * bits.size for bits in answer.bits)
+        taken = job.spent if answer.estimates else answer.outcomes  # what estimates took is what they were to cost
         self.ledger.store(job, answer, spent=taken, seconds=self._charge(job) if answer.seconds is None else None)
         return self._checked(self.ledger.job(job.number))
 
@@ -279,6 +266,7 @@ class LedgeredSampler(BaseSamplerV2):
         if job.state == "answered":
             self._sweep(job, job.job_id)
             self.ledger.settle(job, "done")
+        self.shots += job.spent
         return self.ledger.answer(job)
 
     def _adopt(self, job: Job) -> str:
@@ -354,16 +342,26 @@ class LedgeredSampler(BaseSamplerV2):
         )
 
     def _digest(self, request: Request) -> str:
-        parts = []
+        parts: list[object] = []
         for circuit, points in request.pubs:
             if id(circuit) not in self._digests:
                 self._digests[id(circuit)] = circuit, circuit_digest(circuit)
             parts += [self._digests[id(circuit)][1], points.tobytes()]
+        parts += [list(observable_terms(found)) for found in request.observables or ()]
         return _hash([self.run_id, self.sequence, request.shots, *parts]).hex()
 
 
 class _Anew(Exception):  # noqa: N818 the job is to be written down and sent again
     pass
+
+
+def most(cost: Callable[[int], int], room: int, limit: int) -> int:
+    """Return the most shots up to a limit, of a circuit evaluation each, whose cost there is room for; 0 for none."""
+    low, high = 0, limit
+    while low < high:
+        middle = (low + high + 1) // 2
+        low, high = (middle, high) if cost(middle) <= room else (low, middle - 1)
+    return low
 
 
 def circuit_digest(circuit: QuantumCircuit) -> bytes:

@@ -15,7 +15,6 @@ from qiskit_algorithms.optimizers import COBYLA, L_BFGS_B, NELDER_MEAD, SPSA, Op
 
 from qiskit_metainit import artifact
 from qiskit_metainit.ansatz import natural_unit
-from qiskit_metainit.budget import ShotBudget
 from qiskit_metainit.deployment.expectation import num_bases
 from qiskit_metainit.engine import Engine
 from qiskit_metainit.initializer import MetaInitializer, named
@@ -124,15 +123,6 @@ class Workload:
         task = Task.of(self.problem, reps=self.reps)
         return meta.model.queries if meta.outside(task.features, problem=self.problem) is None else 0
 
-    def filled(self, budget: ShotBudget, meta: MetaInitializer | None) -> Workload:
-        """Return the workload with a final sampling that takes what is left of a budget, if it takes no other shots."""
-        if self.optimizer is not stay:
-            return self
-        shots = self.schedule(0)
-        if budget.shots is not None:
-            shots = (budget.shots - self.queries(meta) * shots * self.bases - 2 * self.readout_shots) // self.bases
-        return replace(self, final_shots=max(shots, 1))
-
     def proposal(self, meta: MetaInitializer, engine: Engine | None) -> Proposal:
         """Return an initializer's proposal, its queries answered by the engine."""
         problem = self.problem
@@ -168,30 +158,6 @@ class Workload:
             "initializer=... (metainit list), or give an initial_point."
         )
 
-    def check_budget(self, queries: int, budget: ShotBudget) -> tuple[int, int]:
-        """Return the fewest jobs and shots: the queries, one evaluation and the final sampling.
-
-        Args:
-            queries: costs that the initializer asks for.
-            budget: of the run.
-
-        Raises:
-            BudgetError: if it does not pay for them; with the smallest that does.
-        """
-        first, bases, evaluations = self.schedule(0), self.bases, int(self.optimizer is not stay)
-        least = ((queries + evaluations) * first + self.final_shots) * bases + 2 * self.readout_shots
-        jobs = queries + evaluations + 1 + (self.readout_shots > 0)
-        told = f"{queries} queries, {'one evaluation' if evaluations else 'no evaluation'} and the final sampling"
-        if budget.shots is not None and budget.shots < least:
-            raise BudgetError(
-                f"At least {least} shots are needed ({told}, {first} shots each"
-                f"{f' in {bases} bases' if bases > 1 else ''}), but shots={budget.shots} came. Raise it, or lower the "
-                "shots per evaluation."
-            )
-        if budget.jobs is not None and budget.jobs < jobs:
-            raise BudgetError(f"At least {jobs} jobs are needed ({told}), but jobs={budget.jobs} came. Raise it.")
-        return jobs, least
-
 
 def make_workload(
     problem: Problem | SparsePauliOp | SparseObservable,
@@ -224,7 +190,9 @@ def make_workload(
     if isinstance(optimizer, type) or not callable(getattr(optimizer, "minimize", optimizer)):
         what = f"the class {optimizer.__name__}" if isinstance(optimizer, type) else f"a {type(optimizer).__name__}"
         raise TypeError(f"An optimizer is needed, but {what} came. Construct it first: COBYLA(maxiter=60, rhobeg=0.2).")
-    usual = 1 if optimizer is stay else schedule.last or schedule.first  # 1: until the budget is known, see ``filled``
+    usual = (
+        1 if optimizer is stay else schedule.last or schedule.first
+    )  # 1: until the budget is known, see ``Tariff.filled``
     final = usual if final_shots is None else _whole("final_shots", final_shots, 1)
     return Workload(problem, reps, optimizer, schedule, final, _whole("readout_shots", readout_shots, 0))
 

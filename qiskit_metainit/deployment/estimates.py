@@ -1,0 +1,173 @@
+"""Expectation values by the client's Estimator, whose resilience levels mitigate errors, and what they cost in shots.
+
+A precision is no budget: mitigation measures the circuit in more ways than one, and calibrates beside it. The client
+lays all of that out before anything is sent, in a module that is not public (``executor_estimator.prepare``), so it is
+used here and nowhere else. Older clients leave it to the service, and what a job will cost is not known.
+"""
+
+from __future__ import annotations
+
+import copy
+import math
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, final
+
+import numpy as np
+from qiskit.circuit import QuantumCircuit
+from qiskit.primitives.containers.observables_array import ObservablesArray
+
+from qiskit_metainit.deployment.channel import Estimate, Refused, Request
+from qiskit_metainit.deployment.outcomes import twirled
+
+LEVELS = (0, 1, 2)
+"""Resilience levels: none, readout errors, and errors of gates by extrapolation to zero noise beside them."""
+
+
+@final
+class Mitigation:
+    """The client's Estimator with its options.
+
+    Args:
+        options: the client's own ``EstimatorOptions``, or a dict of them: ``{"resilience_level": 1}``. Shots come from
+            the requests.
+        backend: that jobs run on.
+
+    Raises:
+        ValueError: if the options are none, or the client is too old.
+    """
+
+    def __init__(self, options: Any, backend: Any) -> None:
+        try:
+            from qiskit_ibm_runtime.options_models.estimator import EstimatorOptions
+        except ImportError as error:
+            raise ValueError(
+                "A qiskit-ibm-runtime with executor_estimator is needed for mitigated energies, as others do not tell "
+                "what they cost before they are sent. Update it, or leave estimator options out."
+            ) from error
+        try:
+            made = options if isinstance(options, EstimatorOptions) else EstimatorOptions(**options)
+        except (TypeError, ValueError) as error:  # pydantic's own are ValueErrors
+            raise ValueError(
+                "Options of the client's Estimator are needed, such as {'resilience_level': 1}, but these came: "
+                f"{options!r}. {error}"
+            ) from error
+        self._options = copy.deepcopy(made)
+        self._backend = backend
+        self._known: dict[Any, tuple[Any, tuple[int, int]]] = {}
+
+    def record(self) -> dict[str, Any]:
+        """Return the options as JSON; a noise model among them is left out."""
+        found = self._options.model_dump(mode="json", exclude={"simulator": True, "resilience": {"layer_noise_model"}})
+        return dict(found)
+
+    def estimator(self, mode: Any, shots: int, *, seed: int | None = None) -> Any:
+        """Return the client's Estimator for one job, to run ``pubs`` of a request with so many shots."""
+        from qiskit_ibm_runtime.executor_estimator import Estimator
+
+        options = self._with(shots)
+        if seed is not None:
+            options.simulator.seed_simulator = seed
+        return Estimator(mode=mode, options=options)
+
+    def cost(self, request: Request) -> int:
+        """Return the shots of a job: of each circuit that measures, and of those that calibrate the readout.
+
+        Raises:
+            Refused: if the client does not take the job.
+        """
+        final_options = self._final()
+        twirling, resilience = final_options.twirling, final_options.resilience
+        if resilience.pec_mitigation:  # has a rule of its own for randomizations
+            return _total(self._prepared(request, request.shots))
+        randomizations, each = 1, request.shots
+        if twirling.enable_gates or twirling.enable_measure:
+            randomizations, each = twirled(twirling, request.shots)
+        measuring, calibrating = self._circuits(request, calibrates=bool(resilience.measure_mitigation))
+        if calibrating and isinstance(resilience.measure_noise_learning.num_randomizations, int):
+            return each * (measuring * randomizations + resilience.measure_noise_learning.num_randomizations)
+        return each * randomizations * (measuring + calibrating)
+
+    def _circuits(self, request: Request, *, calibrates: bool) -> tuple[int, int]:
+        """Return how many circuits measure and how many calibrate, each with all its randomizations."""
+        parts = []
+        for (circuit, points), observables in zip(request.pubs, request.observables or (), strict=True):
+            parts.append((id(circuit), points.shape, tuple(observable_terms(observables, coefficients=False))))
+        key = tuple(parts)
+        if key not in self._known:
+            # At one shot the sizes are those of one randomization, or of as many as the options ask for.
+            items = [tuple(item.shape) for item in self._prepared(request, 1).items]
+            own = items[:-1] if calibrates else items
+            found = sum(math.prod(shape[1:]) for shape in own), len(items) - len(own)
+            self._known[key] = [circuit for circuit, _ in request.pubs], found  # kept, so that no id is used again
+        return self._known[key][1]
+
+    def _prepared(self, request: Request, shots: int) -> Any:
+        from qiskit_ibm_runtime.exceptions import IBMInputValueError
+        from qiskit_ibm_runtime.executor_estimator.prepare import prepare
+
+        try:
+            with quiet():
+                return prepare(pubs(request), self._with(shots), backend=self._backend)[0]
+        except (ValueError, IBMInputValueError) as error:
+            raise Refused(f"The client's Estimator did not take the job: {' '.join(str(error).split())}") from error
+
+    def _with(self, shots: int) -> Any:
+        options = copy.deepcopy(self._options)
+        options.default_shots = shots
+        return options
+
+    def _final(self) -> Any:
+        from qiskit_ibm_runtime.executor_estimator.finalize_options import finalize_estimator_options
+
+        with quiet():
+            return finalize_estimator_options(self._options)
+
+
+def pubs(request: Request) -> list[Any]:
+    """Return a request's expectation values as the client's PUBs."""
+    made: list[Any] = []
+    for (circuit, points), observables in zip(request.pubs, request.observables or (), strict=True):
+        if points.shape[-1]:
+            made.append((circuit, observables, points))
+        else:  # without parameters there is nothing to broadcast
+            shape = np.broadcast_shapes(points.shape[:-1], observables.shape)
+            made.append((circuit, np.broadcast_to(observables, shape)))
+    return made
+
+
+def estimates(result: Any) -> tuple[Estimate, ...]:
+    """Return what a result of the client's Estimator holds."""
+    return tuple(
+        Estimate(np.asarray(found.data.evs, dtype=float), np.asarray(found.data.stds, dtype=float)) for found in result
+    )
+
+
+def observable_terms(observables: ObservablesArray, *, coefficients: bool = True) -> Iterator[Sequence[Any]]:
+    """Yield the terms of each observable of an array, in an order of their own: what is the same for equal ones."""
+    for index in np.ndindex(*observables.shape):
+        terms = observables[index]
+        yield sorted(terms.items()) if coefficients else tuple(sorted(terms))
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Keep the client's advice on its options from being said at every job."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message=".*explicitly set.*")
+        warnings.filterwarnings("ignore", message=".*unweighted fit.*")
+        yield
+
+
+def _total(program: Any) -> int:
+    return int(program.shots * sum(item.size() for item in program.items))
+
+
+def uses(circuit: QuantumCircuit, observables: ObservablesArray) -> set[int]:
+    """Return the qubits that a circuit acts on or that an observable asks for."""
+    place = {bit: index for index, bit in enumerate(circuit.qubits)}
+    found = {place[bit] for item in circuit.data if item.name not in {"barrier", "delay"} for bit in item.qubits}
+    for terms in observable_terms(observables, coefficients=False):
+        found |= {len(label) - 1 - spot for label in terms for spot, letter in enumerate(label) if letter != "I"}
+    return found

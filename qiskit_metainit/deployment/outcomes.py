@@ -1,0 +1,71 @@
+"""Outcomes by the client's Sampler: what it is given and gives, and how many shots it takes."""
+
+from __future__ import annotations
+
+import copy
+import math
+import warnings
+from typing import Any
+
+from qiskit.primitives import BitArray
+
+from qiskit_metainit.deployment.channel import Request
+
+
+def sampler(mode: Any, options: Any) -> Any:
+    """Return the client's sampler: the one that prepares circuits here where it is there, else the older one."""
+    options = copy.deepcopy(options)
+    try:
+        from qiskit_ibm_runtime.executor_sampler import Sampler
+    except ImportError:
+        from qiskit_ibm_runtime import SamplerV2
+
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", DeprecationWarning)  # there is no other one
+            return SamplerV2(mode=mode, options=options)
+    return Sampler(mode=mode, options=options)
+
+
+def pubs(request: Request) -> list[Any]:
+    """Return the client's PUBs; their circuits' metadata says which of the request's they belong to."""
+    made: list[Any] = []
+    for index, (circuit, points) in enumerate(request.pubs):
+        marked = circuit.copy()
+        marked.metadata = {"pub": index}
+        # Without parameters the client has nothing to broadcast over, and would run one evaluation.
+        made.extend([(marked, points)] if points.shape[1] else [(marked,)] * len(points))
+    return made
+
+
+def bits(result: Any) -> tuple[BitArray, ...]:
+    """Return the outcomes of each PUB of the request, of shape (K,)."""
+    parts: dict[int, list[BitArray]] = {}
+    for index, found in enumerate(result):
+        own = next(iter(found.data.values()))
+        pub = (found.metadata.get("circuit_metadata") or {}).get("pub", index)
+        parts.setdefault(pub, []).append(own.reshape(own.size))
+    return tuple(BitArray.concatenate(parts[pub]) for pub in sorted(parts))
+
+
+def shots_of(twirling: Any, shots: int) -> int:
+    """Return how many shots an evaluation takes."""
+    if twirling.enable_gates is not True and twirling.enable_measure is not True:
+        return shots
+    count, each = twirled(twirling, shots)
+    return count * each
+
+
+def twirled(twirling: Any, shots: int) -> tuple[int, int]:
+    """Return the randomizations and the shots of each, by the rule in the client's documentation of TwirlingOptions.
+
+    Their product is at least ``shots``, and more where they do not divide.
+    """
+    count, each = (
+        found if isinstance(found, int) else None
+        for found in (twirling.num_randomizations, twirling.shots_per_randomization)
+    )
+    if each is None:
+        each = max(64, math.ceil(shots / 32)) if count is None else math.ceil(shots / count)
+    if count is None:
+        count = math.ceil(shots / each)
+    return count, each

@@ -1,0 +1,53 @@
+"""Templates as one backend runs them, and as each run was sent them first."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import final
+
+import numpy as np
+from qiskit.circuit import QuantumCircuit
+from qiskit.providers import BackendV2
+
+from qiskit_metainit.deployment.ledger import Ledger
+from qiskit_metainit.deployment.spending import circuit_digest
+from qiskit_metainit.deployment.templates import named_alike, transpile
+
+_SEEDS = 4
+
+
+@final
+class Transpiled:
+    """Transpiles each circuit once for a backend.
+
+    Args:
+        backend: runs them.
+        check: raises for circuits that it would refuse.
+    """
+
+    def __init__(self, backend: BackendV2, check: Callable[[QuantumCircuit, np.ndarray | None], None]) -> None:
+        self._backend = backend
+        self._check = check
+        self._made: dict[str, tuple[QuantumCircuit, tuple[int, ...]]] = {}
+
+    def __call__(self, circuit: QuantumCircuit) -> tuple[QuantumCircuit, tuple[int, ...]]:
+        """Return the circuit as the backend runs it, and where each of its qubits ends."""
+        digest = circuit_digest(circuit).hex()
+        if digest not in self._made:
+            ran, places = transpile(self._backend, None, _SEEDS, circuit)
+            self._check(ran, None)
+            self._made[digest] = ran, places
+        ran, places = self._made[digest]
+        return named_alike(ran, circuit), places
+
+    def of_run(self, ledger: Ledger, run: str, circuit: QuantumCircuit) -> tuple[QuantumCircuit, tuple[int, ...]]:
+        """Return the same as a run sends it: what it was sent as before, however the backend has changed since."""
+        digest = circuit_digest(circuit).hex()
+        known = ledger.template(run, digest)
+        if known is None:
+            ran, places = self(circuit)
+            known = ran.copy()
+            known.metadata = {"places": list(places)}
+            ledger.keep_template(run, digest, known)
+            known = ledger.template(run, digest) or known  # as a run that is resumed will read it
+        return named_alike(known, circuit), tuple(known.metadata["places"])
