@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, cast
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -60,6 +60,15 @@ OptimizerName = Annotated[
 ReadoutShots = Annotated[
     int, typer.Option(help="Shots of each of two circuits that calibrate the readout, to take its errors out.", min=0)
 ]
+Resilience = Annotated[
+    int | None,
+    typer.Option(
+        help="Measure energies by IBM's Estimator at this resilience level, which mitigates errors for more shots; "
+        "by default they are averages of outcomes.",
+        min=0,
+        max=2,
+    ),
+]
 RunMode = Annotated[Mode, typer.Option(help="On IBM Quantum: single jobs, a batch, or a session (not on Open plans).")]
 LedgerFile = Annotated[
     Path | None,
@@ -82,6 +91,7 @@ def solve(
     evaluations: Evaluations = 60,
     optimizer: OptimizerName = Optimizer.COBYLA,
     readout_shots: ReadoutShots = 0,
+    resilience: Resilience = None,
     mode: RunMode = Mode.JOB,
     simulate: Simulate = False,
     noise: Annotated[str | None, typer.Option(help="The same as --backend, for a fake device.")] = None,
@@ -111,7 +121,7 @@ def solve(
             backend=chosen,
             ledger=ledger or LEDGER,
             seed=seed,
-            channel=_channel(chosen, mode),
+            channel=_channel(chosen, mode, resilience),
             compare=compare,
             progress=update,
         )
@@ -131,6 +141,7 @@ def plan(
     evaluations: Evaluations = 60,
     optimizer: OptimizerName = Optimizer.COBYLA,
     readout_shots: ReadoutShots = 0,
+    resilience: Resilience = None,
     mode: RunMode = Mode.JOB,
     simulate: Simulate = False,
     as_json: AsJson = False,
@@ -144,7 +155,7 @@ def plan(
     problem = MaxCut.from_file(graph)
     chosen = _opened(backend, simulate, problem.num_qubits)
     budget = ShotBudget(shots=shots, jobs=jobs, qpu_seconds=qpu_seconds)
-    with Deployment(chosen, budget, channel=_channel(chosen, mode)) as deployment:
+    with Deployment(chosen, budget, channel=_channel(chosen, mode, resilience)) as deployment:
         made = deployment.plan(
             problem,
             reps=reps,
@@ -215,8 +226,7 @@ def resume(
         record = kept.record(run)
     chosen = named_backend(record.backend)
     workload = from_json(record.settings)
-    channel = _channel(chosen, Mode(record.settings["channel"]["mode"].replace("local", "job")))
-    made = Deployment(chosen, ledger=path, channel=channel)
+    made = Deployment(chosen, ledger=path)
     with made as deployment, _resumable(path), progress_bar() as update:
         most = workload.most_evaluations or 1
         done = deployment.resume(record.id, progress=lambda count, _: update("evaluations", count, max(count, most)))
@@ -256,14 +266,11 @@ def _opened(name: str, simulate: bool, num_qubits: int) -> Any:
     return simulated(backend, num_qubits) if simulate else backend
 
 
-def _channel(backend: Any, mode: Mode) -> Any:
-    from qiskit_metainit.deployment import LocalChannel, RuntimeChannel
-    from qiskit_metainit.deployment.naming import channel_for
+def _channel(backend: Any, mode: Mode, resilience: int | None) -> Any:
+    from qiskit_metainit.deployment.naming import recorded_channel
 
-    known = channel_for(backend)
-    if isinstance(known, LocalChannel) or mode is Mode.JOB:
-        return known
-    return RuntimeChannel(backend, mode=cast("Any", mode.value))
+    estimator = None if resilience is None else {"resilience_level": resilience}
+    return recorded_channel(backend, {"mode": mode.value, "estimator": estimator})
 
 
 def _schedule(first: int | None, last: int, evaluations: int) -> Any:

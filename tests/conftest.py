@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import os
 import zlib
+from collections.abc import Iterator
 from typing import Any
 
 # Before torch is imported: two workers with two threads each would fight for two cores.
@@ -53,3 +54,31 @@ def simulator() -> AerSimulator:
 
     backend.run = counted
     return backend
+
+
+@pytest.fixture(scope="module")
+def shared(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Any, Any]]:
+    """A loopback service with the module's DEVICES, and the client's service that talks to it."""
+    from integration.loopback import Loopback
+
+    with Loopback(tmp_path_factory.mktemp("jobs"), devices=request.module.DEVICES) as server:
+        yield server, server.service()
+
+
+@pytest.fixture
+def server(shared: tuple[Any, Any]) -> Any:
+    """The loopback service, without planned faults."""
+    shared[0].clear()
+    return shared[0]
+
+
+@pytest.fixture
+def service(shared: tuple[Any, Any]) -> Any:
+    """The client's service."""
+    return shared[1]
+
+
+@pytest.fixture
+def backend(request: pytest.FixtureRequest, service: Any) -> Any:
+    """The first of the module's DEVICES."""
+    return service.backend(request.module.DEVICES[0])

@@ -5,7 +5,7 @@ import json
 import re
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -24,24 +24,8 @@ from qiskit_metainit.deployment.channel import Busy, JobFailed, Refused, Request
 from qiskit_metainit.deployment.client import Post
 from qiskit_metainit.deployment.runtime import TAG, RuntimeChannel
 
+DEVICES = ("manila",)
 SHOTS = 40
-
-
-@pytest.fixture(scope="module")
-def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Loopback, Any]]:
-    with Loopback(tmp_path_factory.mktemp("jobs")) as server:
-        yield server, server.backend()
-
-
-@pytest.fixture
-def server(shared: tuple[Loopback, Any]) -> Loopback:
-    shared[0].clear()
-    return shared[0]
-
-
-@pytest.fixture
-def backend(shared: tuple[Loopback, Any]) -> Any:
-    return shared[1]
 
 
 @pytest.fixture

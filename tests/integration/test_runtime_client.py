@@ -7,7 +7,6 @@ import re
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -26,28 +25,6 @@ from qiskit_metainit.deployment.channel import Busy, Request, Unclear
 from qiskit_metainit.deployment.runtime import RuntimeChannel
 
 DEVICES = ("lagos", "montreal", "fez")
-
-
-@pytest.fixture(scope="module")
-def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Loopback, Any]]:
-    with Loopback(tmp_path_factory.mktemp("jobs"), devices=DEVICES) as server:
-        yield server, server.service()
-
-
-@pytest.fixture
-def server(shared: tuple[Loopback, Any]) -> Loopback:
-    shared[0].clear()
-    return shared[0]
-
-
-@pytest.fixture
-def service(shared: tuple[Loopback, Any]) -> Any:
-    return shared[1]
-
-
-@pytest.fixture
-def backend(service: Any) -> Any:
-    return service.backend("lagos")
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +33,7 @@ pytestmark = [
 ]
 
 PROBLEM = MaxCut.from_edges([("a", "b", 1.0), ("b", "c", 2.0), ("c", "a", 0.7), ("c", "d", 0.5)])
+DEVICES = ("lagos", "fez")
 SHOTS = 100
 EVALUATIONS = 5
 Program = Callable[..., tuple[int, str, str]]
@@ -40,23 +41,6 @@ Program = Callable[..., tuple[int, str, str]]
 
 class Killed(BaseException):
     """Ends a run as the end of its process would: nothing of ours is told of it."""
-
-
-@pytest.fixture(scope="module")
-def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Loopback, Any]]:
-    with Loopback(tmp_path_factory.mktemp("jobs"), devices=("lagos", "fez")) as server:
-        yield server, server.service()
-
-
-@pytest.fixture
-def server(shared: tuple[Loopback, Any]) -> Loopback:
-    shared[0].clear()
-    return shared[0]
-
-
-@pytest.fixture
-def backend(server: Loopback, shared: tuple[Loopback, Any]) -> Any:
-    return shared[1].backend("lagos")
 
 
 @pytest.fixture(scope="module")
