@@ -9,7 +9,7 @@ import signal
 import sqlite3
 import traceback
 import warnings
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -59,6 +59,7 @@ class Case:
     twirling: bool
     readout_shots: int
     budget: ShotBudget
+    resilience: int | None = None
 
     @classmethod
     def drawn(cls, rng: np.random.Generator) -> Case:
@@ -69,7 +70,7 @@ class Case:
             ShotBudget(shots=4000, jobs=int(rng.choice([6, 8]))),
             ShotBudget(shots=4000, qpu_seconds=float(rng.choice([19, 21, 45]))),
         ][rng.integers(4)]
-        return cls(
+        made = cls(
             graph=str(rng.choice(list(GRAPHS))),
             optimizer=str(rng.choice(["cobyla", "spsa"])),
             growing=bool(rng.random() < 0.3),
@@ -78,6 +79,9 @@ class Case:
             readout_shots=int(rng.choice([0, 50], p=[0.8, 0.2])),
             budget=budget,
         )
+        if rng.random() < 0.75:
+            return made
+        return replace(made, readout_shots=0, resilience=int(rng.choice([0, 1], p=[0.2, 0.8])))
 
     @property
     def problem(self) -> Problem:
@@ -86,7 +90,8 @@ class Case:
     def deployment(self, service: ForkedService, ledger: Path) -> Deployment:
         backend = service.backend()
         options = {"twirling": {"enable_measure": True, "num_randomizations": 4}} if self.twirling else None
-        channel = RuntimeChannel(backend, mode=self.mode, options=options, patience=PATIENCE)
+        estimator = None if self.resilience is None else {"resilience_level": self.resilience}
+        channel = RuntimeChannel(backend, mode=self.mode, options=options, estimator=estimator, patience=PATIENCE)
         return Deployment(backend, self.budget, ledger=ledger, channel=channel, seed=7, patience=PATIENCE, grace=GRACE)
 
     def run(self, deployment: Deployment) -> Run:

@@ -235,7 +235,12 @@ class Reference:
 def carry_out(runs: int, seed: int, folder: Path, *, first: int = 0, sure: int = 1) -> dict[str, Any]:
     """Return the record of some runs, as JSON values."""
     began, reference = time.monotonic(), Reference(folder / "undisturbed")
-    for name in ("qiskit_ibm_runtime.executor_sampler", "qiskit_ibm_runtime.transpiler", "scipy._lib.pyprima"):
+    for name in (
+        "qiskit_ibm_runtime.executor_sampler",
+        "qiskit_ibm_runtime.executor_estimator.prepare",
+        "qiskit_ibm_runtime.transpiler",
+        "scipy._lib.pyprima",
+    ):
         importlib.import_module(name)  # once, rather than in every process
     outcomes = []
     for index in range(first, first + runs):
@@ -272,6 +277,7 @@ def record(outcomes: list[Outcome], seed: int, seconds: float, references: int) 
         "ended": dict(Counter(outcome.ended for outcome in outcomes).most_common()),
         "compared": dict(Counter(outcome.compared for outcome in outcomes).most_common()),
         "modes": dict(Counter(outcome.case.mode for outcome in outcomes).most_common()),
+        "resilience_levels": dict(Counter(str(outcome.case.resilience) for outcome in outcomes).most_common()),
         "limits": dict(Counter(limits(outcome.case.budget) for outcome in outcomes).most_common()),
         "shots_paid": sum(outcome.paid for outcome in outcomes),
         "shots_booked": sum(outcome.booked for outcome in outcomes),
