@@ -169,7 +169,7 @@ def markdown(rows: Sequence[Sequence[str]]) -> str:
 
 
 def loss_curve(report: Report, path: Path) -> None:
-    """Write a picture of the meta-loss over the steps: a running mean for each depth."""
+    """Write a picture of the meta-loss over the steps: a running mean, for QAOA one for each depth."""
     from matplotlib import colormaps
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
@@ -188,7 +188,8 @@ def loss_curve(report: Report, path: Path) -> None:
     axes.set_xlabel("gradient step")
     axes.set_ylabel("meta-loss, running mean")
     axes.set_xlim(0, len(losses) * 1.02)
-    figure.legend(loc="outside right upper", frameon=False)
+    if any(known):  # other circuits have no layers p
+        figure.legend(loc="outside right upper", frameon=False)
     figure.savefig(path, dpi=110)
 
 
