@@ -15,7 +15,6 @@ import typer
 from qiskit_metainit.terminal import messages, progress_bar, say, show
 
 if TYPE_CHECKING:
-    from qiskit_metainit.deployment import Plan
     from qiskit_metainit.solve import Solution
 
 
@@ -167,8 +166,12 @@ def plan(
     if as_json:
         typer.echo(json.dumps(made.as_json(), indent=1))
         return
-    show(_plan_rows(made), f"{graph.name}: {problem.num_qubits} nodes, p = {reps}, on {made.backend}", header=False)
-    for sentence in ((made.model,) if made.qpu_seconds else ()) + made.warnings:
+    show(
+        [["", ""], *made.rows()],
+        f"{graph.name}: {problem.num_qubits} nodes, p = {reps}, on {made.backend}",
+        header=False,
+    )
+    for sentence in made.sentences:
         say(f"- {sentence}")
     say("Nothing was submitted.")
 
@@ -302,28 +305,3 @@ def _tell(found: Solution, *, as_json: bool, title: str) -> None:
     show([*rows, ["run", run.id]], title, header=False)
     for sentence in found.verdict:
         say(f"- {sentence}")
-
-
-def _plan_rows(made: Plan) -> list[list[str]]:
-    rows = [["", ""], ["qubits of the device", ", ".join(map(str, made.qubits))]]
-    rows += [
-        ["two-qubit gates", f"{made.two_qubit_gates} in {made.two_qubit_depth} layers"],
-        ["circuit", f"{made.circuit_seconds * 1e6:.1f} us"],
-        ["product of 1 - error", f"gates {made.gate_fidelity:.3f}, measurements {made.readout_fidelity:.3f}"],
-        *([] if made.recommended_reps is None else [["p that the noise suggests", str(made.recommended_reps)]]),
-        ["evaluations", _most(made.evaluations)],
-        ["jobs", _most(made.jobs)],
-        ["shots", _most(made.total_shots)],
-    ]
-    rows += [[f"  {stage}", str(count)] for stage, count in (made.shots or {}).items()]
-    if made.qpu_seconds is not None:
-        estimate, low, high = made.qpu_seconds
-        where = " of the device itself" if made.simulator else ""
-        rows.append([f"QPU seconds{where}", f"about {estimate:.0f} ({low:.0f} to {high:.0f})"])
-    if made.remaining_seconds is not None:
-        rows.append(["left on the account", f"{made.remaining_seconds:.0f} s"])
-    return rows
-
-
-def _most(count: int | None) -> str:
-    return "no limit" if count is None else f"at most {count}"

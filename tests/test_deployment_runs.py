@@ -736,3 +736,38 @@ def test_a_circuit_takes_as_long_as_its_slowest_way(monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(backend, "default_rep_delay", 1e-3, raising=False)
     assert Timing.of(backend, circuit).rep_delay == 1e-3
     assert Timing.of(backend, circuit) == replace(timing, rep_delay=1e-3)
+
+
+# What is read of runs and plans
+
+
+def test_a_run_is_read_again_offline(tmp_path: Path) -> None:
+    path = tmp_path / "ledger.sqlite"
+    run = solve(path=path, maxiter=4)
+    with Ledger(path) as ledger:
+        every = list(ledger.answers(run.id))
+        [(last, outcomes)] = ledger.answers(run.id[:5], "final")
+    assert [job.stage for job, _ in every] == ["optimisation"] * 4 + ["final"]
+    assert sum(answer.outcomes for _, answer in every) == run.spent.shots
+    assert last.job_id == every[-1][0].job_id
+    [bits] = outcomes.bits
+    cuts = [PROBLEM.value(text) for text in bits[0].get_bitstrings()]
+    assert run.energy == pytest.approx(-np.mean(cuts))
+
+
+@pytest.mark.parametrize("limited", [True, False])
+def test_a_plan_is_readable(limited: bool) -> None:
+    budget = ShotBudget(shots=5000) if limited else None
+    backend = GenericBackendV2(5, seed=1)
+    with Deployment(backend, budget) as deployment:
+        plan = deployment.plan(PROBLEM, reps=1, shots_per_evaluation=500, optimizer=COBYLA(maxiter=100))
+    rows = dict(plan.rows())
+    assert rows["shots"] == f"at most {plan.total_shots}"
+    assert rows["jobs"] == f"at most {plan.jobs}"
+    assert rows["  final"] == "500"
+    shown = plan._repr_markdown_()
+    assert shown.startswith(f"| on {backend.name} |")
+    for sentence in plan.sentences:
+        assert f"- {sentence}" in shown
+    for name, text in plan.rows():
+        assert f"| {name} | {text} |" in shown

@@ -356,6 +356,20 @@ class Ledger:
                 "Restore the file from a copy, or begin another run."
             ) from error
 
+    def answers(self, run: str, stage: str | None = None) -> Iterator[tuple[Job, Answer]]:
+        """Yield a run's jobs that have answered, in order, with what came of them, to be analysed again.
+
+        Args:
+            run: id.
+            stage: calibration, proposal, optimisation or final; None for all.
+
+        Raises:
+            LedgerError: if some are damaged.
+        """
+        for job in self.jobs(self.record(run).id, states=("done",)):
+            if stage in (None, job.stage):
+                yield job, self.answer(job)
+
     def asked(self, job: Job) -> list[np.ndarray]:
         """Return the (K, P) points of each PUB of a job."""
         stored = self._db.execute("SELECT asked FROM jobs WHERE number = ?", (job.number,)).fetchone()["asked"]

@@ -12,6 +12,7 @@ from qiskit.providers import BackendV2
 
 from qiskit_metainit.backends import has_noise, is_fake, is_simulator
 from qiskit_metainit.budget import ShotBudget
+from qiskit_metainit.card import markdown
 from qiskit_metainit.deployment.depth import ideal_gains, log_fidelity, recommended_reps
 from qiskit_metainit.deployment.spending import LEAST
 from qiskit_metainit.deployment.tariff import Tariff
@@ -75,9 +76,40 @@ class Plan:
         """Of all stages."""
         return None if self.shots is None else sum(self.shots.values())
 
+    @property
+    def sentences(self) -> tuple[str, ...]:
+        """What its numbers mean, and what to think about."""
+        return ((self.model,) if self.qpu_seconds else ()) + self.warnings
+
     def as_json(self) -> dict[str, Any]:
         """Return everything as JSON values."""
         return asdict(self) | {"total_shots": self.total_shots}
+
+    def rows(self) -> list[list[str]]:
+        """Return what a person wants to know, a name and a text each."""
+        rows = [
+            ["qubits of the device", ", ".join(map(str, self.qubits))],
+            ["two-qubit gates", f"{self.two_qubit_gates} in {self.two_qubit_depth} layers"],
+            ["circuit", f"{self.circuit_seconds * 1e6:.1f} us"],
+            ["product of 1 - error", f"gates {self.gate_fidelity:.3f}, measurements {self.readout_fidelity:.3f}"],
+            *([] if self.recommended_reps is None else [["p that the noise suggests", str(self.recommended_reps)]]),
+            ["evaluations", _most(self.evaluations)],
+            ["jobs", _most(self.jobs)],
+            ["shots", _most(self.total_shots)],
+        ]
+        rows += [[f"  {stage}", str(count)] for stage, count in (self.shots or {}).items()]
+        if self.qpu_seconds is not None:
+            estimate, low, high = self.qpu_seconds
+            where = " of the device itself" if self.simulator else ""
+            rows.append([f"QPU seconds{where}", f"about {estimate:.0f} ({low:.0f} to {high:.0f})"])
+        if self.remaining_seconds is not None:
+            rows.append(["left on the account", f"{self.remaining_seconds:.0f} s"])
+        return rows
+
+    def _repr_markdown_(self) -> str:
+        """Return what a notebook shows."""
+        told = "\n".join(f"- {sentence}" for sentence in self.sentences)
+        return f"{markdown([[f'on {self.backend}', ''], *self.rows()])}\n\n{told}"
 
 
 def make_plan(
@@ -190,6 +222,10 @@ def recommended(
     if meta is not None and not meta.model.queries and workload.problem.num_qubits <= _SIMULATED_QUBITS:
         ideal = ideal_gains(meta, workload.problem)
     return recommended_reps(costs, workload.problem.num_qubits, workload.schedule(10**6), ideal=ideal)
+
+
+def _most(count: int | None) -> str:
+    return "no limit" if count is None else f"at most {count}"
 
 
 def _evaluations(workload: Workload, tariff: Tariff, queries: int, budget: ShotBudget) -> int | None:

@@ -167,10 +167,10 @@ def best_bitstring(ledger: Ledger, run: str, operator: SparsePauliOp) -> str:
         return ""
     close = 1e-12 * float(np.abs(operator.coeffs).sum())
     best: dict[str, float] = {}
-    for job in ledger.jobs(run, states=("done",)):
+    for job, answer in ledger.answers(run):
         if job.stage == "calibration":
             continue
-        for bits in ledger.answer(job).bits:
+        for bits in answer.bits:
             seen, _ = distinct(bits)
             signs = 1.0 - 2.0 * ((seen.astype(np.int64) @ operator.paulis.z.T.astype(np.int64)) & 1)
             values = signs @ operator.coeffs.real
