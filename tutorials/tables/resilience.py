@@ -25,6 +25,7 @@ from qiskit_metainit.problem import Problem, diagonal_values
 from qiskit_metainit.problems.maxcut import MaxCut
 from qiskit_metainit.provenance import versions
 from qiskit_metainit.rating import energies, random_points
+from qiskit_metainit.reproduction import interval
 from qiskit_metainit.task import Task
 
 DEVICES, GRAPHS, SIZE, REPS, SEED = ("fake_fez", "fake_cusco"), 10, 6, 1, 3_000_017
@@ -65,6 +66,32 @@ def run(problem: Problem, device: BackendV2, start: np.ndarray, seed: int, measu
     }
 
 
+def summary(rows: list[dict[str, Any]]) -> dict[str, Any]:
+    """Return for each start and measure the mean gain, the paired difference to outcomes, and errors of energies."""
+    found = {}
+    for start in dict.fromkeys(row["start"] for row in rows):
+        plain = {
+            (row["device"], row["graph"]): row["r_last"]
+            for row in rows
+            if (row["start"], row["measure"]) == (start, "outcomes")
+        }
+        for measure in MEASURES:
+            own = [row for row in rows if (row["start"], row["measure"]) == (start, measure)]
+            ahead = np.array([row["r_last"] - plain[row["device"], row["graph"]] for row in own])
+            found[f"{start}, {measure}"] = {
+                "gain": float(np.mean([row["r_last"] - row["r_first"] for row in own])),
+                "ahead_of_outcomes": interval(ahead),
+                "evaluations": float(np.mean([row["evaluations"] for row in own])),
+                "root_mean_square_error_of_the_first_energy": {name: _error(own, name) for name in DEVICES},
+            }
+    return found
+
+
+def _error(rows: list[dict[str, Any]], device: str) -> float:
+    errors = [row["measured_first_minus_exact"] for row in rows if row["device"] == device]
+    return float(np.sqrt(np.mean(np.square(errors))))
+
+
 def main() -> None:
     """Run everything and write the file."""
     rng = np.random.default_rng(SEED)
@@ -86,7 +113,7 @@ def main() -> None:
                     print(json.dumps(rows[-1]), file=sys.stderr, flush=True)
     record: dict[str, Any] = {"command": "python tutorials/tables/resilience.py", "seed": SEED, "versions": versions()}
     record |= {"qubits": SIZE, "reps": REPS, "budget": BUDGET, "shots_an_evaluation": SHOTS, "readout_shots": READOUT}
-    RESULTS.write_text(json.dumps(record | {"runs": rows}, indent=1) + "\n", encoding="utf-8")
+    RESULTS.write_text(json.dumps(record | {"summary": summary(rows), "runs": rows}, indent=1) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":
