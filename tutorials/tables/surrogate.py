@@ -65,15 +65,10 @@ def measured(problem: Problem, backend: BackendV2, reps: int, count: int) -> dic
         return np.array(found) - values.mean(), (time.perf_counter() - began) / len(rows)
 
     surrogate, _ = sampled(surrogate_backend(backend), shots)
+    noisy, took = sampled(active_simulator(backend), FEW)
     if small:
         chances = NoisyCircuit(template.circuit, backend.target).probabilities(rows)
         noisy = chances @ values - values.mean()
-    else:
-        noisy, _ = sampled(active_simulator(backend), FEW)
-    times = {
-        "surrogate": sampled(surrogate_backend(backend), FEW)[1],
-        "noise model": sampled(active_simulator(backend), FEW)[1] if small else None,
-    }
     kept = math.exp(log_fidelity(template.circuit, backend.target))
     return {
         "F": kept,
@@ -81,7 +76,7 @@ def measured(problem: Problem, backend: BackendV2, reps: int, count: int) -> dic
         "rank_correlation": float(spearmanr(surrogate, noisy).statistic),
         "slope_of_mixing": _slope(kept * ideal, noisy),
         "slope_of_no_noise": _slope(ideal, noisy),
-        "seconds_of_1000_shots": times,
+        "seconds_of_1000_shots": {"surrogate": sampled(surrogate_backend(backend), FEW)[1], "noise_model": took},
     }
 
 
