@@ -21,7 +21,8 @@ from qiskit_aer.backends.aerbackend import AerBackend
 Rng: TypeAlias = np.random.Generator | int | None
 # On shared cores Aer's threads mostly wait for each other: 0.3 s a circuit of 15 qubits instead of 0.02.
 ONE_THREAD = {"max_parallel_threads": 1}
-_DENSITY_MATRIX_QUBITS = 10  # beyond, 4^Q numbers cost more than 2^Q for each of ~1000 shots
+MOST_QUBITS = 10
+"""Up to which noise is simulated by density matrices: 4^Q numbers cost more than 2^Q for each of ~1000 shots beyond."""
 # Aer fuses gates with their noise beyond 7 qubits only; beyond 5 it takes a fifth off at 6 qubits, two thirds at 7.
 _DENSITY_MATRIX = {"method": "density_matrix", "fusion_threshold": 5, **ONE_THREAD}
 
@@ -50,7 +51,7 @@ def noisy_simulator(backend: BackendV2, num_qubits: int, *, seed: Rng = None) ->
         seed: frozen by Aer, so the *same* shot noise at every call of the simulator itself; ``shot_sampler`` replaces
             it by fresh ones. None leaves it to Aer.
     """
-    exact = num_qubits <= _DENSITY_MATRIX_QUBITS
+    exact = num_qubits <= MOST_QUBITS
     options: dict[str, Any] = dict(_DENSITY_MATRIX) if exact else {"method": "statevector"}
     if seed is not None:
         options["seed_simulator"] = int(np.random.default_rng(seed).integers(2**31))
@@ -173,7 +174,7 @@ class ActiveSimulator(BackendV2):
     def on(self, qubits: tuple[int, ...]) -> AerSimulator:
         """Return the simulator of some of the qubits, renumbered in that order."""
         if qubits not in self._simulators:
-            exact = len(qubits) <= _DENSITY_MATRIX_QUBITS
+            exact = len(qubits) <= MOST_QUBITS
             options: dict[str, Any] = dict(_DENSITY_MATRIX) if exact else {"method": "statevector"}
             small = _RestrictedBackend(self.backend, qubits, faulty=True)
             self._simulators[qubits] = AerSimulator.from_backend(small, **options)

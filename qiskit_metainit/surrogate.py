@@ -40,22 +40,24 @@ def surrogate_backend(backend: BackendV2, *, max_qubits: int = 22) -> BackendV2:
     bits on which it is X or Y; readout errors flip them once more. Errors are the averages, so relaxation flips 1 to 0
     as often as 0 to 1, and idle qubits do not decay: no more than they do in ``AerSimulator.from_backend``.
 
-    Measured on MaxCut QAOA of 3-regular graphs (6, 8 and 10 qubits against density matrices, 12 against trajectories; 4
-    to 12 random points each; F the product of 1 - error): the surrogate's <H> is pessimistic, most where many errors
-    pass many rotations. A line through the origin of its <H> against that of the full noise has the slope
+    Measured on MaxCut QAOA of 3-regular graphs (6, 8 and 10 qubits against exact noisy probabilities, 12 against
+    trajectories, on the first device at p = 1 and 2; 4 to 12 random points each; ``tutorials/tables/surrogate.py``):
+    the surrogate's <H> is pessimistic, most where many errors pass many rotations. A line through the origin of its <H>
+    against that of the full noise has the slope
 
     ================  =====  =====  =====
     p                   1      2      3
     ================  =====  =====  =====
-    fake_fez           0.97   0.93   0.91
-    fake_torino        0.94   0.89   0.87
-    fake_sherbrooke    0.92   0.83   0.71
+    fake_fez           0.99   0.93   0.93
+    fake_torino        0.94   0.92   0.89
+    fake_sherbrooke    0.91   0.85   0.75
     ================  =====  =====  =====
 
-    on average, 0.63 at worst, and does not fall with the size (0.89, 0.88, 0.89 at 6, 8, 10 qubits). Mixing the ideal
-    outcomes with uniform ones by F gives 0.87, 0.74, 0.65 at these sizes, no noise at all 1.4. Points keep their order:
-    the rank correlation is 0.91 to 1, 0.98 on average. A run of 1000 shots takes 0.02 to 0.08 s at 8 and 10 qubits, 0.1
-    to 0.2 s at 12 (with the full noise 0.1 s, 0.5 to 1.6 s, 11 to 31 s). So trust it to compare points, less so its
+    on average, 0.69 at worst, and does not fall with the size (0.93, 0.88, 0.90 at 6, 8, 10 qubits). Mixing the ideal
+    outcomes with uniform ones by F, the product of 1 - error, gives 1.04, 0.81, 0.70 at these sizes, no noise at all
+    1.5 to 1.7. Points keep their order: the rank correlation is 0.98 on average, at least 0.95 in all but one of 29
+    configurations (0.62: ten qubits, p = 3, F = 0.19). A run of 1000 shots takes 0.04 to 0.16 s, with the full
+    noise 0.2 to 0.4 s at 8 qubits, 1 to 3 s at 10 and 20 to 50 s at 12. So trust it to compare points, less so its
     energies where F is below a half.
 
     Args:

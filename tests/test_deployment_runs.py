@@ -771,3 +771,17 @@ def test_a_plan_is_readable(limited: bool) -> None:
         assert f"- {sentence}" in shown
     for name, text in plan.rows():
         assert f"| {name} | {text} |" in shown
+
+
+@pytest.mark.parametrize("optimizer", ["spsa", "l_bfgs_b", "cobyla"])
+def test_a_plan_counts_points_that_share_jobs(optimizer: str) -> None:
+    budget = ShotBudget(jobs=7)
+    with Deployment(GenericBackendV2(5, seed=1), budget) as deployment:
+        made = make_optimizer(optimizer, maxiter=50, rhobeg=0.3, problem=PROBLEM)
+        asked: dict[str, Any] = {"reps": 1, "shots_per_evaluation": SHOTS, "optimizer": made}
+        plan = deployment.plan(PROBLEM, **asked)
+        run = deployment.run(PROBLEM, **asked)
+    assert plan.evaluations is not None
+    assert plan.jobs == run.spent.jobs == 7
+    assert plan.evaluations >= len(run.energies)
+    assert plan.evaluations == len(run.energies) or optimizer == "l_bfgs_b"  # whose values come one by one

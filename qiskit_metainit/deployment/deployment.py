@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import asdict, replace
 from functools import partial
@@ -24,10 +24,11 @@ from qiskit_metainit.deployment.channel import Channel, Unreachable
 from qiskit_metainit.deployment.isa import IsaCheck
 from qiskit_metainit.deployment.ledger import OPEN, Ledger, LedgerError
 from qiskit_metainit.deployment.meter import Meter
-from qiskit_metainit.deployment.naming import channel_for, recorded_channel
+from qiskit_metainit.deployment.naming import channel_for
 from qiskit_metainit.deployment.plan import Plan, make_plan, recommended
 from qiskit_metainit.deployment.program import Run, carry_out, seeded
 from qiskit_metainit.deployment.records import RunRecord
+from qiskit_metainit.deployment.resumption import channel_of, rejoin
 from qiskit_metainit.deployment.runtime import RuntimeChannel
 from qiskit_metainit.deployment.spending import DOUBT, Spender
 from qiskit_metainit.deployment.tariff import Tariff
@@ -98,7 +99,7 @@ class Deployment:
         self._seed = seed
         self._patience, self._grace = patience, grace
         self._check = IsaCheck.of(backend)
-        self._transpiled = Transpiled(backend, self._check)
+        self._transpiled = {twirled: Transpiled(backend, self._check, twirled=twirled) for twirled in (False, True)}
 
     def __enter__(self) -> Deployment:
         return self
@@ -159,7 +160,7 @@ class Deployment:
         )
         name, meta, proposal = self._start(workload, initializer, initial_point)
         workload = self._tariff(workload).filled(self.budget, meta) if final_shots is None else workload
-        left = self._seconds_left()
+        left = self._seconds_left(self.channel)
         settings = {
             **stored.as_json(workload),
             "budget": asdict(self.budget),
@@ -172,7 +173,7 @@ class Deployment:
         workload = stored.from_json(self.ledger.record(run).settings, workload.optimizer)  # as a resumed run will be
         if proposal is not None:
             self.ledger.note(run, proposal={"made": stored.proposal_as_json(proposal), "jobs": 0})
-        return self._carry(run, workload, meta, progress, left)
+        return self._carry(run, workload, meta, self.channel, progress, left)
 
     def resume(
         self,
@@ -203,14 +204,15 @@ class Deployment:
                 "there, or begin another run."
             )
         settings = record.settings
-        self._go_on(settings["channel"])
+        channel = channel_of(record, self.backend, None if self._usual else self.channel)
         workload = stored.from_json(settings, optimizer)
         if initializer is None and "proposal" not in record.notes and settings["initializer"] is not None:
             initializer = named(settings["initializer"])
         left = None
-        if record.state == "running" and (left := self._seconds_left()) is not None:  # the account's beside the run's
+        if record.state == "running" and (left := self._seconds_left(channel)) is not None:
+            # The account's beside what the run has spent of it.
             left += sum(job.seconds for job in self.ledger.jobs(record.id) if job.state not in OPEN)
-        return self._carry(record.id, workload, initializer, progress, left)
+        return self._carry(record.id, workload, initializer, channel, progress, left)
 
     def plan(
         self,
@@ -259,6 +261,7 @@ class Deployment:
         run: str,
         workload: Workload,
         meta: MetaInitializer | None,
+        channel: Channel,
         progress: Callable[[int, float], None] | None,
         left: float | None,
     ) -> Run:
@@ -267,18 +270,18 @@ class Deployment:
         if left is not None:
             budget = replace(budget, qpu_seconds=min(left, budget.qpu_seconds or left))
         with self.ledger.held(run), seeded(seed):
-            templates = Templates(partial(self._transpiled.of_run, self.ledger, run))
+            templates = Templates(partial(self._transpiled[channel.estimates].of_run, self.ledger, run))
             timing: list[Timing] = []
 
             def seconds(jobs: int, shots: int) -> float:
-                if budget.qpu_seconds is None or self.channel.free:
+                if budget.qpu_seconds is None or channel.free:
                     return 0.0
                 if not timing:
                     timing.append(Timing.of(self.backend, self.template(workload, templates)))
                 return timing[0].seconds(jobs, shots)
 
             spender = Spender(
-                self.channel,
+                channel,
                 self.ledger,
                 run,
                 budget,
@@ -288,17 +291,17 @@ class Deployment:
                 patience=self._patience,
                 grace=self._grace,
             )
-            meter = Meter(workload, spender, templates, self.backend.target, estimates=self.channel.estimates)
-            tariff = self._tariff(workload, templates)
+            meter = Meter(workload, spender, templates, self.backend.target, estimates=channel.estimates)
+            tariff = Tariff(workload, channel, templates, self.backend.target)
             propose = partial(self._propose, run, workload, meta, spender)
-            self._rejoin(run)
+            rejoin(self.ledger, run, channel)
             try:
                 result = carry_out(workload, propose, meter, tariff, spender, progress=progress)
             except BaseException:
                 with suppress(Unreachable):  # why the run ended is what there is to tell
-                    self.channel.close()
+                    channel.close()
                 raise
-            self.channel.close()
+            channel.close()
             self.ledger.finish(run, "stopped" if result.stopped else "finished", stored.run_as_json(result))
             return result
 
@@ -330,17 +333,6 @@ class Deployment:
         self._check_budget(workload, queries)
         return name, initializer, None if queries else workload.proposal(initializer, None)
 
-    def _go_on(self, recorded: Mapping[str, Any]) -> None:
-        """Take the channel that a run began with, or refuse one that measures otherwise."""
-        if self._usual:
-            self.channel = recorded_channel(self.backend, recorded)
-        elif recorded.get("estimator") != self.channel.record().get("estimator"):
-            raise LedgerError(
-                "The run needs a channel whose estimator has the options that it began with, "
-                f"{recorded.get('estimator')}, but others came. Resume without channel=..., which takes them from the "
-                "ledger."
-            )
-
     def _check_budget(self, workload: Workload, queries: int) -> None:
         if workload.readout_shots and self.channel.estimates:
             raise ValueError(
@@ -357,28 +349,22 @@ class Deployment:
                     "Raise it."
                 )
 
-    def _rejoin(self, run: str) -> None:
-        """Go on with the run's batch or session, which is open still if its process was killed; note a new one."""
-        record = self.ledger.record(run)
-        if not isinstance(self.channel, RuntimeChannel) or record.state != "running":
-            return
-        mode, known = self.channel.record()["mode"], record.notes.get("session", {})
-        if known.get("mode") == mode:
-            self.channel.rejoin(known["id"])
-        self.channel.opened = lambda found: self.ledger.note(run, session={"mode": mode, "id": found})
-
-    def _seconds_left(self) -> float | None:
+    def _seconds_left(self, channel: Channel) -> float | None:
         """Return what the account has left, None without a limit; raise if jobs would not run."""
-        if not isinstance(self.channel, RuntimeChannel):
+        if not isinstance(channel, RuntimeChannel):
             return None
-        return seconds_left(self.backend, session=self.channel.record()["mode"] == "session")
+        return seconds_left(self.backend, session=channel.record()["mode"] == "session")
 
-    def _tariff(self, workload: Workload, templates: Templates | None = None) -> Tariff:
-        return Tariff(workload, self.channel, templates or Templates(self._transpiled), self.backend.target)
+    def _tariff(self, workload: Workload) -> Tariff:
+        return Tariff(workload, self.channel, self._templates, self.backend.target)
+
+    @property
+    def _templates(self) -> Templates:
+        return Templates(self._transpiled[self.channel.estimates])
 
     def template(self, workload: Workload, templates: Templates | None = None) -> QuantumCircuit:
         """Return a workload's circuit as the backend runs it, measured, with its angles as parameters."""
-        templates = templates or Templates(self._transpiled)
+        templates = templates or self._templates
         measured = Task.of(workload.problem, reps=workload.reps).circuit.measure_all(inplace=False)
         return templates.template(templates.parse(measured).structure).circuit
 

@@ -8,9 +8,8 @@ used here and nowhere else. Older clients leave it to the service, and what a jo
 from __future__ import annotations
 
 import copy
-import math
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, final
 
@@ -23,6 +22,8 @@ from qiskit_metainit.deployment.outcomes import twirled
 
 LEVELS = (0, 1, 2)
 """Resilience levels: none, readout errors, and errors of gates by extrapolation to zero noise beside them."""
+
+_APART = ("environment", "max_execution_time", "default_shots", "default_precision")
 
 
 @final
@@ -40,6 +41,7 @@ class Mitigation:
 
     def __init__(self, options: Any, backend: Any) -> None:
         try:
+            from qiskit_ibm_runtime.executor_estimator import finalize_options, prepare  # noqa: F401 used later
             from qiskit_ibm_runtime.options_models.estimator import EstimatorOptions
         except ImportError as error:
             raise ValueError(
@@ -58,9 +60,10 @@ class Mitigation:
         self._known: dict[Any, tuple[Any, tuple[int, int]]] = {}
 
     def record(self) -> dict[str, Any]:
-        """Return the options as JSON; a noise model among them is left out."""
-        found = self._options.model_dump(mode="json", exclude={"simulator": True, "resilience": {"layer_noise_model"}})
-        return dict(found)
+        """Return the options that are not the client's defaults as JSON; a noise model among them is left out."""
+        left_out = {"simulator": True, "resilience": {"layer_noise_model"}}
+        found = self._options.model_dump(mode="json", exclude=left_out, exclude_defaults=True)
+        return {"resilience_level": int(self._options.resilience_level), **found}
 
     def estimator(self, mode: Any, shots: int, *, seed: int | None = None) -> Any:
         """Return the client's Estimator for one job, to run ``pubs`` of a request with so many shots."""
@@ -81,36 +84,43 @@ class Mitigation:
         twirling, resilience = final_options.twirling, final_options.resilience
         if resilience.pec_mitigation:  # has a rule of its own for randomizations
             return _total(self._prepared(request, request.shots))
-        randomizations, each = 1, request.shots
+        least = randomizations = 1
+        each = request.shots
         if twirling.enable_gates or twirling.enable_measure:
             randomizations, each = twirled(twirling, request.shots)
-        measuring, calibrating = self._circuits(request, calibrates=bool(resilience.measure_mitigation))
+            least, _ = twirled(twirling, 1)
+        measuring, calibrating = self._circuits(request, least, calibrates=bool(resilience.measure_mitigation))
         if calibrating and isinstance(resilience.measure_noise_learning.num_randomizations, int):
             return each * (measuring * randomizations + resilience.measure_noise_learning.num_randomizations)
         return each * randomizations * (measuring + calibrating)
 
-    def _circuits(self, request: Request, *, calibrates: bool) -> tuple[int, int]:
-        """Return how many circuits measure and how many calibrate, each with all its randomizations."""
+    def _circuits(self, request: Request, randomizations: int, *, calibrates: bool) -> tuple[int, int]:
+        """Return how many circuits measure and how many calibrate, each with all its randomizations.
+
+        Args:
+            request: of any number of shots.
+            randomizations: of a job of one shot.
+            calibrates: whether the last item does.
+        """
         parts = []
         for (circuit, points), observables in zip(request.pubs, request.observables or (), strict=True):
-            parts.append((id(circuit), points.shape, tuple(observable_terms(observables, coefficients=False))))
+            terms = tuple(observable_terms(observables, coefficients=False))
+            parts.append((id(circuit), points.shape, observables.shape, terms))
         key = tuple(parts)
         if key not in self._known:
-            # At one shot the sizes are those of one randomization, or of as many as the options ask for.
-            items = [tuple(item.shape) for item in self._prepared(request, 1).items]
-            own = items[:-1] if calibrates else items
-            found = sum(math.prod(shape[1:]) for shape in own), len(items) - len(own)
+            sizes = [int(item.size()) for item in self._prepared(request, 1).items]
+            own = sizes[:-1] if calibrates else sizes
+            found = sum(own) // randomizations, len(sizes) - len(own)
             self._known[key] = [circuit for circuit, _ in request.pubs], found  # kept, so that no id is used again
         return self._known[key][1]
 
     def _prepared(self, request: Request, shots: int) -> Any:
-        from qiskit_ibm_runtime.exceptions import IBMInputValueError
         from qiskit_ibm_runtime.executor_estimator.prepare import prepare
 
         try:
             with quiet():
                 return prepare(pubs(request), self._with(shots), backend=self._backend)[0]
-        except (ValueError, IBMInputValueError) as error:
+        except Exception as error:  # of the client, of what lays circuits out for it, and of Qiskit
             raise Refused(f"The client's Estimator did not take the job: {' '.join(str(error).split())}") from error
 
     def _with(self, shots: int) -> Any:
@@ -123,6 +133,12 @@ class Mitigation:
 
         with quiet():
             return finalize_estimator_options(self._options)
+
+
+def same(one: Mapping[str, Any] | None, other: Mapping[str, Any] | None) -> bool:
+    """Return whether two records of options measure alike: log levels, tags and limits of time do not matter."""
+    kept = [None if found is None else {k: v for k, v in found.items() if k not in _APART} for found in (one, other)]
+    return kept[0] == kept[1]
 
 
 def pubs(request: Request) -> list[Any]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any, final
 
@@ -12,7 +12,15 @@ from qiskit.primitives.containers.observables_array import ObservablesArray
 from qiskit.providers import BackendV2
 from qiskit_aer import AerSimulator
 
-from qiskit_metainit.backends import ActiveSimulator, active_simulator, is_fake, is_simulator, strip
+from qiskit_metainit.backends import (
+    MOST_QUBITS,
+    ActiveSimulator,
+    active_simulator,
+    errors,
+    is_fake,
+    is_simulator,
+    strip,
+)
 from qiskit_metainit.deployment.channel import Answer, Channel, JobFailed, Refused, Request
 from qiskit_metainit.deployment.estimates import Mitigation, estimates, pubs, quiet, uses
 
@@ -55,6 +63,37 @@ class InProcess(Channel):
 
 
 @final
+class Ended(InProcess):
+    """Runs nothing: a run that has ended finds all its answers in its ledger.
+
+    Args:
+        recorded: of the channel that it ran through.
+    """
+
+    free = True
+
+    def __init__(self, recorded: Mapping[str, Any]) -> None:
+        super().__init__()
+        self._recorded = dict(recorded)
+        self.estimates = "estimator" in recorded
+
+    def cost(self, request: Request) -> int:
+        """Return 0: nothing will be taken."""
+        return 0
+
+    def submit(self, request: Request, tag: str) -> str:
+        """Refuse; see ``Channel.submit``."""
+        raise Refused(
+            "The run has ended, but asks for a job that it never sent. Resume it with the versions that are recorded, "
+            "or begin another run."
+        )
+
+    def record(self) -> dict[str, Any]:
+        """Return what was recorded."""
+        return self._recorded
+
+
+@final
 class LocalChannel(InProcess):
     """Jobs run at once, one after the other, in this process and end with it.
 
@@ -62,7 +101,8 @@ class LocalChannel(InProcess):
         backend: whose ``run`` takes transpiled circuits. Simulators are seeded, so that a job that was lost draws the
             same outcomes again; a fake device of qiskit-ibm-runtime is simulated on the qubits that a circuit uses, as
             its 156-qubit noise model takes some 10 s a job.
-        estimator: as of ``RuntimeChannel``, to simulate what mitigation would cost and give; simulators only.
+        estimator: as of ``RuntimeChannel``, to simulate what mitigation would cost and give; simulators only. With
+            fractional noise factors the client folds gates at random: such a job draws others when it is lost.
 
     Raises:
         ValueError: for estimator options that are none, or on a backend that is neither Aer nor a fake device.
@@ -72,10 +112,11 @@ class LocalChannel(InProcess):
         super().__init__()
         self.free = is_simulator(backend)
         self._backend = active_simulator(backend) if is_fake(backend) else backend
-        if estimator is not None and not isinstance(self._backend, AerSimulator | ActiveSimulator):
+        if estimator is not None and not _estimates(self._backend):
             raise ValueError(
-                f"An AerSimulator or a fake device is needed to simulate the client's Estimator, but {backend.name} "
-                "came. Leave out the estimator's options."
+                "A noiseless AerSimulator, a fake device or active_simulator(device) is needed to simulate the "
+                f"client's Estimator, as it measures every qubit there is, but {backend.name} came. Take one of them, "
+                "or leave out the estimator's options."
             )
         self._mitigation = None if estimator is None else Mitigation(estimator, self._backend)
         self.estimates = self._mitigation is not None
@@ -120,6 +161,14 @@ class LocalChannel(InProcess):
                 return Answer((), None, estimates(estimator.run(pubs(request)).result()))
         except Exception as error:  # whatever Aer and the client raise
             raise Refused(f"{self._backend.name} did not run the job: {error}") from error
+
+
+def _estimates(backend: BackendV2) -> bool:
+    """Return whether the Estimator can run: it measures every qubit that a device has, though not those of Aer."""
+    if isinstance(backend, ActiveSimulator):
+        return True
+    coupled = any(len(qubits) == 2 for _, qubits, _ in errors(backend.target))
+    return isinstance(backend, AerSimulator) and (not coupled or backend.num_qubits <= MOST_QUBITS)
 
 
 def _stripped(request: Request) -> tuple[Request, tuple[int, ...]]:

@@ -8,14 +8,13 @@ from typing import Any, get_args
 from qiskit.providers import BackendV2
 from qiskit_aer import AerSimulator
 
-from qiskit_metainit.backends import ONE_THREAD, active_simulator, fake_backend
+from qiskit_metainit.backends import MOST_QUBITS, ONE_THREAD, active_simulator, fake_backend
 from qiskit_metainit.deployment.account import service_backend
 from qiskit_metainit.deployment.channel import Channel
 from qiskit_metainit.deployment.local import LocalChannel
 from qiskit_metainit.deployment.runtime import Mode, RuntimeChannel
 from qiskit_metainit.surrogate import surrogate_backend
 
-_DENSE_QUBITS = 10
 _EXACT, _SURROGATE = "active_", "surrogate_"
 
 
@@ -42,9 +41,9 @@ def simulated(backend: BackendV2, num_qubits: int) -> BackendV2:
     """Return what simulates a device's noise as it is reported now, before it is paid for.
 
     Up to 10 qubits exactly (a density matrix, some 0.1 s an evaluation at 8 qubits), beyond by the approximation of
-    ``surrogate_backend`` (some 0.2 s at 12, where the exact noise takes 11 to 31 s).
+    ``surrogate_backend`` (some 0.1 s at 12, where the exact noise takes 20 to 50 s).
     """
-    return active_simulator(backend) if num_qubits <= _DENSE_QUBITS else surrogate_backend(backend)
+    return active_simulator(backend) if num_qubits <= MOST_QUBITS else surrogate_backend(backend)
 
 
 def channel_for(backend: BackendV2) -> Channel:
@@ -58,6 +57,6 @@ def recorded_channel(backend: BackendV2, recorded: Mapping[str, Any]) -> Channel
     """Return a channel to a backend as a run's record (``Channel.record``) describes it."""
     found, estimator = channel_for(backend), recorded.get("estimator")
     if isinstance(found, LocalChannel):
-        return LocalChannel(backend, estimator=estimator)
+        return found if estimator is None else LocalChannel(backend, estimator=estimator)
     mode: Mode = recorded["mode"] if recorded["mode"] in get_args(Mode) else "job"
-    return RuntimeChannel(backend, mode=mode, options=recorded.get("options"), estimator=estimator)
+    return RuntimeChannel(backend, mode=mode, options=recorded.get("chosen"), estimator=estimator)

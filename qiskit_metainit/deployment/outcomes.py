@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import copy
+import dataclasses
+import json
 import math
 import warnings
 from typing import Any
@@ -13,17 +15,48 @@ from qiskit_metainit.deployment.channel import Request
 
 
 def sampler(mode: Any, options: Any) -> Any:
-    """Return the client's sampler: the one that prepares circuits here where it is there, else the older one."""
-    options = copy.deepcopy(options)
+    """Return the client's sampler: the one that prepares circuits here where it is there, else the older one.
+
+    Raises:
+        ValueError: if the options are none of its.
+    """
+    kind: Any
     try:
         from qiskit_ibm_runtime.executor_sampler import Sampler
+
+        kind = Sampler
     except ImportError:
         from qiskit_ibm_runtime import SamplerV2
 
+        kind = SamplerV2
+    own = copy.deepcopy(options)
+    try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore", DeprecationWarning)  # there is no other one
-            return SamplerV2(mode=mode, options=options)
-    return Sampler(mode=mode, options=options)
+            warnings.simplefilter("ignore", DeprecationWarning)  # where the older one is, there is no other
+            return kind(mode=mode, options=own)
+    except (TypeError, ValueError) as error:
+        if options is None or not isinstance(options, dict | int | str | list | tuple):
+            raise
+        raise ValueError(
+            "Options of the client's Sampler are needed, such as {'twirling': {'enable_measure': True}}, but these "
+            f"came: {options!r}. {error}"
+        ) from error
+
+
+def recorded(options: Any) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return the sampler's options as JSON, all of them and those that are not the client's defaults."""
+    if hasattr(options, "model_dump"):
+        every = options.model_dump(mode="json", exclude={"simulator"})
+        return every, options.model_dump(mode="json", exclude={"simulator"}, exclude_defaults=True)
+    every = json.loads(json.dumps(dataclasses.asdict(options), default=lambda _: None))
+    every.pop("simulator", None)
+    return every, _set(every)
+
+
+def _set(options: dict[str, Any]) -> dict[str, Any]:
+    """Return what is not None, as older clients' options are where nobody set them."""
+    kept = {name: _set(value) if isinstance(value, dict) else value for name, value in options.items()}
+    return {name: value for name, value in kept.items() if value not in (None, {})}
 
 
 def pubs(request: Request) -> list[Any]:

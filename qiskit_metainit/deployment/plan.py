@@ -154,6 +154,7 @@ def make_plan(
             fixed = sum(shots.values()) - shots["optimisation"]
             shots["optimisation"] = min(shots["optimisation"], budget.shots - fixed)
         jobs = (workload.readout_shots > 0) + queries + evaluations + 1
+        jobs = jobs if budget.jobs is None else min(jobs, budget.jobs)
         if not simulator or is_fake(backend):  # whoever plans with a snapshot means the device
             total = sum(shots.values())
             seconds = (timing.seconds(jobs, total), *timing.interval(jobs, total))
@@ -232,15 +233,16 @@ def _evaluations(workload: Workload, tariff: Tariff, queries: int, budget: ShotB
     """Return how many evaluations the optimiser may make before it or the budget ends, or None."""
     limits = [] if workload.most_evaluations is None else [workload.most_evaluations]
     if budget.jobs is not None:
-        limits.append(budget.jobs - queries - 1 - (workload.readout_shots > 0))
+        limits.append((budget.jobs - queries - 1 - (workload.readout_shots > 0)) * workload.together)
     if budget.shots is not None:
         left = budget.shots - tariff.final(workload.final_shots) - tariff.calibration
         left -= queries * tariff.first if queries else 0
         count = 0
         while left > 0 and (not limits or count < min(limits)):
             asked = workload.schedule(count)
-            count += tariff.evaluation(math.ceil(asked / LEAST)) <= left  # the last one is shrunk as far as that
-            left -= tariff.evaluation(asked)
+            price = tariff.further if count % workload.together else tariff.evaluation
+            count += price(math.ceil(asked / LEAST)) <= left  # the last one is shrunk as far as that
+            left -= price(asked)
         limits.append(count)
     return max(min(limits), 0) if limits else None
 

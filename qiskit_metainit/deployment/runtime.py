@@ -8,8 +8,6 @@ seen here rather than guessed from the client's exceptions.
 from __future__ import annotations
 
 import contextlib
-import dataclasses
-import json
 import time
 from collections.abc import Callable, Sequence
 from typing import Any, Literal, TypeAlias, TypeVar, final
@@ -124,11 +122,8 @@ class RuntimeChannel(Channel):
         """Return what a run's record says of this channel, as JSON; nothing of the account is in it."""
         from qiskit_ibm_runtime import __version__
 
-        if hasattr(self._options, "model_dump"):
-            options = self._options.model_dump(mode="json", exclude={"simulator"})
-        else:
-            options = json.loads(json.dumps(dataclasses.asdict(self._options), default=lambda _: None))
-        found = {"backend": self._backend.name, "mode": self._mode, "session_id": self._session_id}
+        options, chosen = outcomes.recorded(self._options)
+        found = {"backend": self._backend.name, "mode": self._mode, "session_id": self._session_id, "chosen": chosen}
         found |= {"options": options, "client": f"qiskit-ibm-runtime {__version__}"}
         return found if self._mitigation is None else found | {"estimator": self._mitigation.record()}
 
@@ -157,7 +152,9 @@ class RuntimeChannel(Channel):
                 own = environment.job_tags if isinstance(environment.job_tags, list) else []
                 environment.job_tags = [*own, tag, TAG]
                 if request.max_seconds is not None:
-                    primitive.options.max_execution_time = request.max_seconds
+                    own_limit = primitive.options.max_execution_time
+                    limits = [request.max_seconds, *([own_limit] if isinstance(own_limit, int) else [])]
+                    primitive.options.max_execution_time = min(limits)
                 if request.observables is not None:
                     return str(primitive.run(estimates.pubs(request)).job_id())
                 return str(primitive.run(outcomes.pubs(request), shots=request.shots).job_id())

@@ -347,7 +347,8 @@ class Spender:
             if id(circuit) not in self._digests:
                 self._digests[id(circuit)] = circuit, circuit_digest(circuit)
             parts += [self._digests[id(circuit)][1], points.tobytes()]
-        parts += [list(observable_terms(found)) for found in request.observables or ()]
+        for found in request.observables or ():
+            parts += [found.shape, list(observable_terms(found))]
         return _hash([self.run_id, self.sequence, request.shots, *parts]).hex()
 
 

@@ -41,15 +41,23 @@ class Tariff:
         if channel.estimates:
             self._meter = Meter(workload, self._quote, templates, target, estimates=True)
         self._known: dict[int, int] = {}
+        self._others: dict[int, int] = {}
 
     def evaluation(self, shots: int) -> int:
         """Return the shots of an energy with so many in every basis."""
         if self._meter is None:
             return self._outcomes(self._workload.bases, shots)
         if shots not in self._known:
-            self._meter.measure(np.zeros((1, self._workload.unit.size)), shots)
-            self._known[shots] = self._quote.shots
+            self._known[shots] = self._quoted(1, shots)
         return self._known[shots]
+
+    def further(self, shots: int) -> int:
+        """Return the shots of another energy in a job that has one: it may share what calibrates."""
+        if self._meter is None:
+            return self.evaluation(shots)
+        if shots not in self._others:
+            self._others[shots] = self._quoted(2, shots) - self.evaluation(shots)
+        return self._others[shots]
 
     def final(self, shots: int) -> int:
         """Return the shots of a final sampling with so many in every basis."""
@@ -107,6 +115,11 @@ class Tariff:
         if budget.jobs is not None and budget.jobs < jobs:
             raise BudgetError(f"At least {jobs} jobs are needed ({told}), but jobs={budget.jobs} came. Raise it.")
         return jobs, least
+
+    def _quoted(self, points: int, shots: int) -> int:
+        assert self._meter is not None
+        self._meter.measure(np.zeros((points, self._workload.unit.size)), shots)
+        return self._quote.shots
 
     def _outcomes(self, circuits: int, shots: int) -> int:
         return self._channel.cost(Request(((QuantumCircuit(1), np.zeros((circuits, 0))),), shots, seed=0))

@@ -8,12 +8,15 @@ from typing import final
 import numpy as np
 from qiskit.circuit import QuantumCircuit
 from qiskit.providers import BackendV2
+from qiskit.transpiler import generate_preset_pass_manager
 
+from qiskit_metainit.backends import errors
 from qiskit_metainit.deployment.ledger import Ledger
 from qiskit_metainit.deployment.spending import circuit_digest
 from qiskit_metainit.deployment.templates import named_alike, transpile
 
 _SEEDS = 4
+_TWIRLED = ["cz", "rz", "sx", "x"]
 
 
 @final
@@ -23,18 +26,25 @@ class Transpiled:
     Args:
         backend: runs them.
         check: raises for circuits that it would refuse.
+        twirled: whether an estimator may twirl or fold the gates: then simulators too get two-qubit gates without
+            angles.
     """
 
-    def __init__(self, backend: BackendV2, check: Callable[[QuantumCircuit, np.ndarray | None], None]) -> None:
+    def __init__(
+        self, backend: BackendV2, check: Callable[[QuantumCircuit, np.ndarray | None], None], *, twirled: bool = False
+    ) -> None:
         self._backend = backend
         self._check = check
+        self._manager = None
+        if twirled and not any(len(qubits) == 2 for _, qubits, _ in errors(backend.target)):
+            self._manager = generate_preset_pass_manager(3, basis_gates=_TWIRLED, seed_transpiler=0)
         self._made: dict[str, tuple[QuantumCircuit, tuple[int, ...]]] = {}
 
     def __call__(self, circuit: QuantumCircuit) -> tuple[QuantumCircuit, tuple[int, ...]]:
         """Return the circuit as the backend runs it, and where each of its qubits ends."""
         digest = circuit_digest(circuit).hex()
         if digest not in self._made:
-            ran, places = transpile(self._backend, None, _SEEDS, circuit)
+            ran, places = transpile(self._backend, self._manager, _SEEDS, circuit)
             self._check(ran, None)
             self._made[digest] = ran, places
         ran, places = self._made[digest]

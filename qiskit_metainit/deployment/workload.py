@@ -116,6 +116,15 @@ class Workload:
             return min(int(known["maxfev"]), (int(known["maxiter"]) + 1) * (num_parameters + 2))
         return (20 * int(known["maxiter"]) + 1) * (num_parameters + 1)  # scipy's line searches take 20 steps at most
 
+    @property
+    def together(self) -> int:
+        """How many energies the optimiser asks for at once, at most: they share a job."""
+        if isinstance(self.optimizer, SPSA):
+            return 2 * int(self.optimizer.settings["resamplings"])
+        if isinstance(self.optimizer, Optimizer) and not self.optimizer.is_gradient_ignored:
+            return self.unit.size + 1
+        return 1
+
     def queries(self, meta: MetaInitializer | None) -> int:
         """Return the costs that an initializer, if any, will ask for: none where a formula stands in for it."""
         if meta is None or not meta.model.queries:

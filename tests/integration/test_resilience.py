@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import sqlite3
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -169,7 +171,8 @@ def test_a_channel_estimates_if_it_is_told_how(make: Any, options: Any, backend:
         (lambda: AerSimulator(), {"resilience_level": 7}, "resilience_level"),
         (lambda: AerSimulator(), {"resilient": True}, "resilient"),
         (lambda: AerSimulator(), 1, "Options of the client's Estimator are needed"),
-        (lambda: GenericBackendV2(3), {"resilience_level": 1}, "An AerSimulator or a fake device"),
+        (lambda: GenericBackendV2(3), {"resilience_level": 1}, "A noiseless AerSimulator, a fake device"),
+        (lambda: AerSimulator.from_backend(fake_backend("fake_guadalupe")), {}, r"active_simulator\(device\)"),
     ],
 )
 def test_options_that_are_none_are_refused(make: Any, options: Any, reason: str) -> None:
@@ -188,21 +191,44 @@ def test_mitigation_that_lacks_what_it_needs_is_refused_before_anything_is_sent(
     assert len(server.jobs()) == before
 
 
-def test_probabilistic_error_cancellation_is_priced_as_it_is_sent(server: Loopback, backend: Any) -> None:
+@pytest.mark.parametrize(
+    "resilience",
+    [
+        {"pec_mitigation": True, "measure_mitigation": False},
+        {"zne_mitigation": True, "zne": {"amplifier": "pea"}},
+        {"zne_mitigation": True, "zne": {"amplifier": "pea", "noise_factors": [1, 2]}, "measure_mitigation": False},
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize("twirling", [{}, {"num_randomizations": 7}], ids=str)
+def test_mitigation_by_a_noise_model_is_priced_as_it_is_sent(
+    resilience: dict[str, Any], twirling: dict[str, Any], server: Loopback, backend: Any
+) -> None:
     from qiskit.quantum_info import PauliLindbladMap
     from qiskit_ibm_runtime.executor_estimator import Estimator
     from qiskit_ibm_runtime.options_models.estimator import EstimatorOptions
 
     request = asked(two_bases(), shots=500)
-    options = EstimatorOptions(resilience={"pec_mitigation": True, "measure_mitigation": False})
+    options = EstimatorOptions(resilience=resilience, twirling=twirling)
     layers = Estimator(backend, options).find_unique_layers(pubs(request))
     noise = [PauliLindbladMap.from_list([("Z" * len(layer.qubits), 0.01)]) for layer in layers]
     options.resilience.layer_noise_model = list(zip(layers, noise, strict=True))
     channel = RuntimeChannel(backend, estimator=options, patience=5.0)
     told = channel.cost(request)
-    channel.submit(request, "pec")
+    channel.submit(request, "model")
     assert server.jobs()[-1].shots == told > 6 * 500
     assert "layer_noise_model" not in json.dumps(channel.record())
+
+
+def test_observables_of_other_shapes_have_prices_of_their_own(server: Loopback, backend: Any) -> None:
+    channel = RuntimeChannel(backend, estimator={"resilience_level": 1}, patience=5.0)
+    circuit, _, points = two_bases()
+    terms = [SparsePauliOp.from_sparse_list([("Z", [place], 1.0)], 7) for place in (1, 3, 1)]
+    for observables in (ObservablesArray(terms), ObservablesArray([[term] for term in terms])):
+        request = asked((circuit, observables, points))
+        told = channel.cost(request)
+        channel.submit(request, "shape")
+        assert server.jobs()[-1].shots == told
 
 
 @pytest.mark.parametrize("wrapped", [False, True])
@@ -243,6 +269,23 @@ def test_what_is_mitigated_is_nearer_to_the_truth() -> None:
         found = channel.collect(channel.submit(asked(parts, shots=20_000), "nearer")).estimates[0].values
         errors.append(float(np.abs(found - truth).max()))
     assert errors[1] < 0.6 * errors[0]
+
+
+def test_circuits_the_client_cannot_lay_out_are_refused() -> None:
+    circuit = QuantumCircuit(2)
+    circuit.rzz(Parameter("angle"), 0, 1)
+    request = asked((circuit, ObservablesArray(SparsePauliOp("ZZ")), np.array([[0.3]])))
+    with pytest.raises(Refused, match="Estimator did not take the job"):
+        LocalChannel(AerSimulator(), estimator={"resilience_level": 2}).cost(request)
+
+
+@pytest.mark.parametrize(("own", "asked_for", "sent"), [(None, 40, 40), (30, 40, 30), (60, 40, 40)])
+def test_the_shorter_limit_of_time_holds(
+    own: int | None, asked_for: int, sent: int, server: Loopback, backend: Any
+) -> None:
+    channel = RuntimeChannel(backend, estimator={"max_execution_time": own}, patience=5.0)
+    channel.submit(replace(asked(one_basis()), max_seconds=asked_for), "limit")
+    assert server.jobs()[-1].limit == sent
 
 
 # Runs
@@ -286,6 +329,23 @@ def test_it_is_nearly_the_run_that_outcomes_make(server: Loopback, backend: Any)
     runs = [carried(made(backend, level), shots_per_evaluation=20_000) for level in (None, 0, 1)]
     for run in runs[1:]:
         np.testing.assert_allclose(run.energies[:2], runs[0].energies[:2], atol=0.06)
+
+
+def test_every_level_runs_on_plain_aer() -> None:
+    runs = [carried(made(AerSimulator(max_parallel_threads=1), level)) for level in (0, 2)]
+    assert runs[1].spent.shots == 5 * 4 * SHOTS + SHOTS
+    np.testing.assert_allclose(runs[0].energies[0], runs[1].energies[0], atol=1.0)
+
+
+def test_a_plan_holds_where_points_share_a_job(backend: Any) -> None:
+    settings: dict[str, Any] = {"optimizer": SPSA(maxiter=20, learning_rate=0.1, perturbation=0.1)}
+    budget = ShotBudget(shots=3000)
+    plan = made(backend, budget=budget).plan(PROBLEM, reps=1, shots_per_evaluation=SHOTS, **settings)
+    run = carried(made(backend, budget=budget), **settings)
+    assert plan.evaluations is not None
+    assert plan.jobs is not None
+    assert len(run.energies) <= plan.evaluations <= len(run.energies) + 2
+    assert run.spent.jobs <= plan.jobs
 
 
 def test_a_budget_is_kept_and_the_last_job_shrunk(server: Loopback, backend: Any) -> None:
@@ -399,10 +459,40 @@ def test_a_killed_run_goes_on_as_it_began_whoever_resumes_it(server: Loopback, b
     with Deployment(backend, ledger=tmp_path / "ledger", seed=5, patience=5.0, grace=0.3) as deployment:
         found = deployment.resume(run)
         assert result(found) == expected
-        assert deployment.channel.estimates
         # Read again, nothing is asked.
         assert result(deployment.resume(run)) == expected
-    assert len(server.jobs()) == before + 3
+        assert len(server.jobs()) == before + 3
+        # Another run is as this deployment was made.
+        assert carried(deployment).spent.shots == 6 * SHOTS
+
+
+def test_an_ended_run_needs_no_channel_to_be_read(server: Loopback, backend: Any, tmp_path: Path) -> None:
+    run = carried(made(backend, ledger=tmp_path / "ledger"))
+    before = len(server.requests())
+    with made(backend, None, ledger=tmp_path / "ledger") as deployment:
+        assert result(deployment.resume(run.id)) == result(run)
+    assert len(server.requests()) == before
+
+
+def test_what_does_not_measure_may_differ(server: Loopback, backend: Any, tmp_path: Path) -> None:
+    expected = result(carried(made(backend)))
+    run = killed(made(backend, ledger=tmp_path / "ledger"))
+    options = {"resilience_level": 1, "environment": {"log_level": "INFO"}, "max_execution_time": 300}
+    channel = RuntimeChannel(backend, estimator=options, patience=5.0)
+    with Deployment(backend, ledger=tmp_path / "ledger", channel=channel) as deployment:
+        assert result(deployment.resume(run)) == expected
+
+
+def test_options_of_another_client_are_told(server: Loopback, backend: Any, tmp_path: Path) -> None:
+    run = killed(made(backend, ledger=tmp_path / "ledger"))
+    with sqlite3.connect(tmp_path / "ledger") as other:
+        other.execute("""UPDATE runs SET settings = replace(settings, '"resilience_level"', '"resistance_level"')""")
+    other.close()
+    with (
+        Deployment(backend, ledger=tmp_path / "ledger") as deployment,
+        pytest.raises(LedgerError, match=r"this client does not take them.*resistance_level"),
+    ):
+        deployment.resume(run)
 
 
 @pytest.mark.parametrize("level", [None, 0])
