@@ -25,8 +25,8 @@ from qiskit_metainit.deployment.channel import (
     Unclear,
     Unreachable,
 )
+from qiskit_metainit.deployment.digests import circuit_digest
 from qiskit_metainit.deployment.ledger import Ledger
-from qiskit_metainit.deployment.spending import circuit_digest
 
 GRACE = 20.0
 """Seconds a list of jobs may lag, as runs assume."""

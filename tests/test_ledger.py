@@ -18,9 +18,9 @@ from qiskit.quantum_info import Operator
 from qiskit_metainit.budget import ShotBudget
 from qiskit_metainit.deployment import ledger as ledger_module
 from qiskit_metainit.deployment.channel import Answer
+from qiskit_metainit.deployment.digests import circuit_digest
 from qiskit_metainit.deployment.ledger import Ledger, LedgerError
 from qiskit_metainit.deployment.records import Job, Spent, pack_points
-from qiskit_metainit.deployment.spending import circuit_digest
 
 FREE = ShotBudget()
 

@@ -18,6 +18,7 @@ from qiskit.circuit import QuantumCircuit
 from qiskit.primitives.containers.observables_array import ObservablesArray
 
 from qiskit_metainit.deployment.channel import Estimate, Refused, Request
+from qiskit_metainit.deployment.digests import Digests
 from qiskit_metainit.deployment.outcomes import twirled
 
 LEVELS = (0, 1, 2)
@@ -57,7 +58,8 @@ class Mitigation:
             ) from error
         self._options = copy.deepcopy(made)
         self._backend = backend
-        self._known: dict[Any, tuple[Any, tuple[int, int]]] = {}
+        self._known: dict[Any, tuple[int, int]] = {}
+        self._digests = Digests()
 
     def record(self) -> dict[str, Any]:
         """Return the options that are not the client's defaults as JSON; a noise model among them is left out."""
@@ -105,14 +107,13 @@ class Mitigation:
         parts = []
         for (circuit, points), observables in zip(request.pubs, request.observables or (), strict=True):
             terms = tuple(observable_terms(observables, coefficients=False))
-            parts.append((id(circuit), points.shape, observables.shape, terms))
+            parts.append((self._digests(circuit), points.shape, observables.shape, terms))
         key = tuple(parts)
         if key not in self._known:
             sizes = [int(item.size()) for item in self._prepared(request, 1).items]
             own = sizes[:-1] if calibrates else sizes
-            found = sum(own) // randomizations, len(sizes) - len(own)
-            self._known[key] = [circuit for circuit, _ in request.pubs], found  # kept, so that no id is used again
-        return self._known[key][1]
+            self._known[key] = sum(own) // randomizations, len(sizes) - len(own)
+        return self._known[key]
 
     def _prepared(self, request: Request, shots: int) -> Any:
         from qiskit_ibm_runtime.executor_estimator.prepare import prepare

@@ -19,8 +19,8 @@ from qiskit_aer.noise.device import basic_device_gate_errors, basic_device_reado
 from qiskit_metainit.backends import restrict, strip
 from qiskit_metainit.deployment.angles import Angles
 from qiskit_metainit.deployment.channel import Answer, Refused, Request
+from qiskit_metainit.deployment.digests import Digests
 from qiskit_metainit.deployment.local import InProcess
-from qiskit_metainit.deployment.spending import circuit_digest
 
 MAX_QUBITS = 10
 """Most qubits that a circuit may use: 4^Q numbers are held."""
@@ -120,16 +120,14 @@ class ExactChannel(InProcess):
         super().__init__()
         self._backend = backend
         self._circuits: dict[bytes, NoisyCircuit] = {}
-        self._digests: dict[int, tuple[QuantumCircuit, bytes]] = {}
+        self._digests = Digests()
 
     def circuit(self, circuit: QuantumCircuit) -> NoisyCircuit:
         """Return a transpiled circuit under the device's noise; those alike are prepared once."""
-        known = self._digests.get(id(circuit))
-        if known is None or known[0] is not circuit:
-            known = self._digests[id(circuit)] = circuit, circuit_digest(circuit)
-        if known[1] not in self._circuits:
-            self._circuits[known[1]] = NoisyCircuit(circuit, self._backend.target)
-        return self._circuits[known[1]]
+        digest = self._digests(circuit)
+        if digest not in self._circuits:
+            self._circuits[digest] = NoisyCircuit(circuit, self._backend.target)
+        return self._circuits[digest]
 
     def submit(self, request: Request, tag: str) -> str:
         """Draw the outcomes; see ``Channel.submit``."""

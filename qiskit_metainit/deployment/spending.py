@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import math
 import time
 from collections.abc import Callable, Sequence
@@ -15,6 +14,7 @@ from qiskit.primitives.containers.observables_array import ObservablesArray
 
 from qiskit_metainit.budget import ShotBudget
 from qiskit_metainit.deployment.channel import Answer, Busy, Channel, JobFailed, Refused, Request, Unclear, Unreachable
+from qiskit_metainit.deployment.digests import Digests, digest_of
 from qiskit_metainit.deployment.estimates import observable_terms
 from qiskit_metainit.deployment.ledger import Ledger, LedgerError
 from qiskit_metainit.deployment.records import Job, pack_points
@@ -95,7 +95,7 @@ class Spender:
         self._grace = grace
         self._stage, self._reserved = "proposal", Reserve()
         self.sequence = self.shots = 0
-        self._digests: dict[int, tuple[QuantumCircuit, bytes]] = {}
+        self._digests = Digests()
 
     def ask(
         self,
@@ -119,7 +119,7 @@ class Spender:
         request = Request(
             pubs=tuple(pubs),
             shots=shots,
-            seed=int.from_bytes(_hash([self._seed, self.sequence])[:4]) >> 1,
+            seed=int.from_bytes(digest_of([self._seed, self.sequence])[:4]) >> 1,
             observables=None if observables is None else tuple(observables),
         )
         answer = self._answer(request)
@@ -344,12 +344,10 @@ class Spender:
     def _digest(self, request: Request) -> str:
         parts: list[object] = []
         for circuit, points in request.pubs:
-            if id(circuit) not in self._digests:
-                self._digests[id(circuit)] = circuit, circuit_digest(circuit)
-            parts += [self._digests[id(circuit)][1], points.tobytes()]
+            parts += [self._digests(circuit), points.tobytes()]
         for found in request.observables or ():
             parts += [found.shape, list(observable_terms(found))]
-        return _hash([self.run_id, self.sequence, request.shots, *parts]).hex()
+        return digest_of([self.run_id, self.sequence, request.shots, *parts]).hex()
 
 
 class _Anew(Exception):  # noqa: N818 the job is to be written down and sent again
@@ -363,17 +361,3 @@ def most(cost: Callable[[int], int], room: int, limit: int) -> int:
         middle = (low + high + 1) // 2
         low, high = (middle, high) if cost(middle) <= room else (low, middle - 1)
     return low
-
-
-def circuit_digest(circuit: QuantumCircuit) -> bytes:
-    """Return a digest of a circuit's operations, the same in every process."""
-    place = {bit: index for bits in (circuit.qubits, circuit.clbits) for index, bit in enumerate(bits)}
-    text = [
-        (item.name, [place[bit] for bit in (*item.qubits, *item.clbits)], list(map(str, item.params)))
-        for item in circuit.data
-    ]
-    return _hash([circuit.num_qubits, text])
-
-
-def _hash(parts: list[object]) -> bytes:
-    return hashlib.sha256(repr(parts).encode()).digest()

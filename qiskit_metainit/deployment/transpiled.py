@@ -11,8 +11,8 @@ from qiskit.providers import BackendV2
 from qiskit.transpiler import generate_preset_pass_manager
 
 from qiskit_metainit.backends import errors
+from qiskit_metainit.deployment.digests import circuit_digest
 from qiskit_metainit.deployment.ledger import Ledger
-from qiskit_metainit.deployment.spending import circuit_digest
 from qiskit_metainit.deployment.templates import named_alike, transpile
 
 _SEEDS = 4
