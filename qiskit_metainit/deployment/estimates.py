@@ -21,9 +21,6 @@ from qiskit_metainit.deployment.channel import Estimate, Refused, Request
 from qiskit_metainit.deployment.digests import Digests
 from qiskit_metainit.deployment.outcomes import twirled
 
-LEVELS = (0, 1, 2)
-"""Resilience levels: none, readout errors, and errors of gates by extrapolation to zero noise beside them."""
-
 _APART = ("environment", "max_execution_time", "default_shots", "default_precision")
 
 
@@ -42,7 +39,8 @@ class Mitigation:
 
     def __init__(self, options: Any, backend: Any) -> None:
         try:
-            from qiskit_ibm_runtime.executor_estimator import finalize_options, prepare  # noqa: F401 used later
+            from qiskit_ibm_runtime.executor_estimator.finalize_options import finalize_estimator_options
+            from qiskit_ibm_runtime.executor_estimator.prepare import prepare
             from qiskit_ibm_runtime.options_models.estimator import EstimatorOptions
         except ImportError as error:
             raise ValueError(
@@ -57,6 +55,8 @@ class Mitigation:
                 f"{options!r}. {error}"
             ) from error
         self._options = copy.deepcopy(made)
+        self._final = finalize_estimator_options(self._options)  # which warns of options that exclude each other
+        self._prepare = prepare
         self._backend = backend
         self._known: dict[Any, tuple[int, int]] = {}
         self._digests = Digests()
@@ -82,8 +82,7 @@ class Mitigation:
         Raises:
             Refused: if the client does not take the job.
         """
-        final_options = self._final()
-        twirling, resilience = final_options.twirling, final_options.resilience
+        twirling, resilience = self._final.twirling, self._final.resilience
         if resilience.pec_mitigation:  # has a rule of its own for randomizations
             return _total(self._prepared(request, request.shots))
         least = randomizations = 1
@@ -116,11 +115,9 @@ class Mitigation:
         return self._known[key]
 
     def _prepared(self, request: Request, shots: int) -> Any:
-        from qiskit_ibm_runtime.executor_estimator.prepare import prepare
-
         try:
             with quiet():
-                return prepare(pubs(request), self._with(shots), backend=self._backend)[0]
+                return self._prepare(pubs(request), self._with(shots), backend=self._backend)[0]
         except Exception as error:  # of the client, of what lays circuits out for it, and of Qiskit
             raise Refused(f"The client's Estimator did not take the job: {' '.join(str(error).split())}") from error
 
@@ -128,12 +125,6 @@ class Mitigation:
         options = copy.deepcopy(self._options)
         options.default_shots = shots
         return options
-
-    def _final(self) -> Any:
-        from qiskit_ibm_runtime.executor_estimator.finalize_options import finalize_estimator_options
-
-        with quiet():
-            return finalize_estimator_options(self._options)
 
 
 def same(one: Mapping[str, Any] | None, other: Mapping[str, Any] | None) -> bool:

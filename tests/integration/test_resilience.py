@@ -180,6 +180,14 @@ def test_options_that_are_none_are_refused(make: Any, options: Any, reason: str)
         LocalChannel(make(), estimator=options)
 
 
+def test_options_that_exclude_each_other_are_told_once(backend: Any, recwarn: pytest.WarningsRecorder) -> None:
+    options = {"resilience_level": 1, "twirling": {"enable_measure": False}}
+    with pytest.warns(UserWarning, match="measurement mitigation requires"):
+        known = Mitigation(options, backend)
+    known.cost(asked(two_bases()))
+    assert [str(one.message) for one in recwarn if "mitigation" in str(one.message)] == []
+
+
 def test_mitigation_that_lacks_what_it_needs_is_refused_before_anything_is_sent(server: Loopback, backend: Any) -> None:
     before = len(server.jobs())
     channel = RuntimeChannel(backend, estimator={"resilience": {"pec_mitigation": True}}, patience=5.0)
