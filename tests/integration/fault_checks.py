@@ -137,11 +137,16 @@ def result(
 
 
 def _overdrew(early: list[Job], rows: list[Job], case: Case) -> bool:
-    """Return whether a loss took what was set aside for the final sampling.
+    """Return whether a loss took what was set aside for the final sampling, or came after the last evaluation.
 
-    A copy that the service made can, and a failed job whose charge is not told, which is booked as all it might cost.
+    A copy that the service made can take it, and a failed job whose charge is not told, which is booked as all it might
+    cost. A copy of the last evaluation is found when that one has been made: with that much less from the start, it
+    might not have been.
     """
     total = [row for row in rows if row.stage != "final" and row.state != "released"]
+    last = max((row.sequence for row in total), default=-1)
+    if any(row.state == "duplicate" and row.sequence == last for row in early):
+        return True
     used = {
         "shots": sum(row.spent for row in total),
         "jobs": len(total),
