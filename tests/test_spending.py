@@ -283,6 +283,21 @@ def test_shot_noise_depends_on_the_run_and_the_place_and_nothing_else() -> None:
     assert seeds[0] == [int(digest[:8], 16) // 2 for digest in hashes]
 
 
+def test_jobs_are_known_by_the_digests_they_always_had() -> None:
+    # The very number: ledgers of earlier versions have it, and their runs must go on.
+    ledger = Ledger(None)
+    run = "0123abcd"
+    ledger._db.execute(
+        "INSERT INTO runs (id, created, changed, state, backend, settings) VALUES (?, 0, 0, 'running', 'b', '{}')",
+        (run,),
+    )
+    bank = Bank()
+    sampler = LedgeredSampler(Spender(FaultyChannel(bank), ledger, run, ShotBudget(), seed=7))
+    sampler.run([(CIRCUIT, [[0.5], [1.25]])], shots=24)
+    [job] = ledger.jobs(run)
+    assert job.digest == "bb7774b8b255779918cd5ffe51f49f10146d8c496c5ba58a84298a7b5f53a9e1"
+
+
 # Budgets
 
 
