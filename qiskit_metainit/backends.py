@@ -225,6 +225,12 @@ def embed(circuit: QuantumCircuit, qubits: Sequence[int], num_qubits: int) -> Qu
     return whole
 
 
+def used_qubits(circuit: QuantumCircuit) -> set[int]:
+    """Return the qubits that a circuit acts on; barriers and delays do not."""
+    place = {bit: index for index, bit in enumerate(circuit.qubits)}
+    return {place[bit] for item in circuit.data if item.name not in {"barrier", "delay"} for bit in item.qubits}
+
+
 def strip(circuit: QuantumCircuit, keep: Iterable[int] = ()) -> tuple[QuantumCircuit, tuple[int, ...]]:
     """Return the circuit on the qubits that it uses, and which they are: what ``embed`` undoes.
 
@@ -237,9 +243,7 @@ def strip(circuit: QuantumCircuit, keep: Iterable[int] = ()) -> tuple[QuantumCir
     >>> small.num_qubits, qubits
     (2, (1, 3))
     """
-    place = {bit: index for index, bit in enumerate(circuit.qubits)}
-    acts = (item for item in circuit.data if item.name not in {"barrier", "delay"})
-    used = sorted({place[bit] for item in acts for bit in item.qubits} | {*keep})
+    used = sorted(used_qubits(circuit) | {*keep})
     small = QuantumCircuit(len(used), name=circuit.name, metadata=circuit.metadata, global_phase=circuit.global_phase)
     small.add_bits(circuit.clbits)
     small.add_register(*circuit.cregs)

@@ -234,7 +234,6 @@ class Deployment:
         tariff = self._tariff(workload)
         if asked.get("final_shots") is None:
             workload = tariff.filled(self.budget, meta)
-            tariff = self._tariff(workload)
         remaining: float | None = None
         told: tuple[str, ...] = ()
         if isinstance(self.channel, RuntimeChannel):
@@ -246,7 +245,6 @@ class Deployment:
             self.budget,
             self.backend,
             self.template(workload),
-            estimates=self.channel.estimates,
             remaining_seconds=remaining,
             recommended_reps=recommended(workload, meta, self.backend, self.template),
             warnings=told,

@@ -17,6 +17,7 @@ import numpy as np
 from qiskit.circuit import QuantumCircuit
 from qiskit.primitives.containers.observables_array import ObservablesArray
 
+from qiskit_metainit.backends import used_qubits
 from qiskit_metainit.deployment.channel import Estimate, Refused, Request
 from qiskit_metainit.deployment.digests import Digests
 from qiskit_metainit.deployment.outcomes import twirled
@@ -174,8 +175,7 @@ def _total(program: Any) -> int:
 
 def uses(circuit: QuantumCircuit, observables: ObservablesArray) -> set[int]:
     """Return the qubits that a circuit acts on or that an observable asks for."""
-    place = {bit: index for index, bit in enumerate(circuit.qubits)}
-    found = {place[bit] for item in circuit.data if item.name not in {"barrier", "delay"} for bit in item.qubits}
+    found = used_qubits(circuit)
     for terms in observable_terms(observables, coefficients=False):
         found |= {len(label) - 1 - spot for label in terms for spot, letter in enumerate(label) if letter != "I"}
     return found

@@ -120,7 +120,6 @@ def make_plan(
     backend: BackendV2,
     circuit: QuantumCircuit,
     *,
-    estimates: bool = False,
     remaining_seconds: float | None = None,
     recommended_reps: int | None = None,
     warnings: tuple[str, ...] = (),
@@ -134,7 +133,6 @@ def make_plan(
         budget: of the run.
         backend: runs it.
         circuit: its transpiled circuit, with measurements.
-        estimates: whether energies are expectation values by an estimator, one PUB each.
         remaining_seconds: QPU seconds left on the account, if known.
         recommended_reps: depth that the device's noise suggests, if known.
         warnings: that are known already.
@@ -191,7 +189,7 @@ def make_plan(
         queries=queries,
         evaluations=evaluations,
         jobs=jobs,
-        pubs=None if jobs is None else jobs * (1 if estimates else workload.bases),
+        pubs=None if jobs is None else jobs * (1 if tariff.estimates else workload.bases),
         shots=shots,
         qpu_seconds=seconds,
         model=_MODEL.format(job=timing.job_seconds, delay=timing.rep_delay * 1e6, circuit=timing.circuit * 1e6),

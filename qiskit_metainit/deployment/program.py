@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from qiskit.quantum_info import SparsePauliOp
-from qiskit_algorithms.optimizers import SPSA, Optimizer
+from qiskit_algorithms.optimizers import Optimizer
 from qiskit_algorithms.utils import algorithm_globals
 
 from qiskit_metainit.deployment.ledger import Ledger
@@ -126,7 +126,7 @@ def carry_out(
 
     stopped = None
     try:
-        answer = _minimizer(workload.optimizer)(energy, proposal.point / unit, jac=None, bounds=None)
+        answer = _minimizer(workload)(energy, proposal.point / unit, jac=None, bounds=None)
         point = np.asarray(answer.x, dtype=float) * unit
     except BudgetSpent as spent:
         stopped = str(spent)
@@ -180,11 +180,11 @@ def best_bitstring(ledger: Ledger, run: str, operator: SparsePauliOp) -> str:
     return min((text for text, value in best.items() if value <= least + close), default="")
 
 
-def _minimizer(optimizer: Optimizer | Minimizer) -> Minimizer:
-    if not isinstance(optimizer, Optimizer):
-        return optimizer
-    own = copy.copy(optimizer)
-    if isinstance(own, SPSA) or not own.is_gradient_ignored:
+def _minimizer(workload: Workload) -> Minimizer:
+    if not isinstance(workload.optimizer, Optimizer):
+        return workload.optimizer
+    own = copy.copy(workload.optimizer)
+    if workload.together > 1:
         own.set_max_evals_grouped(1000)  # points that do not depend on each other share a job, and its time in a queue
     minimize: Minimizer = own.minimize
     return minimize

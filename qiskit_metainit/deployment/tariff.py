@@ -43,6 +43,11 @@ class Tariff:
         self._known: dict[int, int] = {}
         self._others: dict[int, int] = {}
 
+    @property
+    def estimates(self) -> bool:
+        """Whether an estimator measures the energies, one PUB each."""
+        return self._meter is not None
+
     def evaluation(self, shots: int) -> int:
         """Return the shots of an energy with so many in every basis."""
         if self._meter is None:

@@ -35,16 +35,17 @@ class Transpiled:
     ) -> None:
         self._backend = backend
         self._check = check
-        self._manager = None
-        if twirled and not any(len(qubits) == 2 for _, qubits, _ in errors(backend.target)):
-            self._manager = generate_preset_pass_manager(3, basis_gates=_TWIRLED, seed_transpiler=0)
+        self._plain = twirled and not any(len(qubits) == 2 for _, qubits, _ in errors(backend.target))
         self._made: dict[str, tuple[QuantumCircuit, tuple[int, ...]]] = {}
 
     def __call__(self, circuit: QuantumCircuit) -> tuple[QuantumCircuit, tuple[int, ...]]:
         """Return the circuit as the backend runs it, and where each of its qubits ends."""
         digest = circuit_digest(circuit).hex()
         if digest not in self._made:
-            ran, places = transpile(self._backend, self._manager, _SEEDS, circuit)
+            manager = None
+            if self._plain:
+                manager = generate_preset_pass_manager(3, basis_gates=_TWIRLED, seed_transpiler=0)
+            ran, places = transpile(self._backend, manager, _SEEDS, circuit)
             self._check(ran, None)
             self._made[digest] = ran, places
         ran, places = self._made[digest]
