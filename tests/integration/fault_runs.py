@@ -49,12 +49,11 @@ QUIET_AFTER = 12
 # Runs
 
 
-def disturbed(index: int, seed: int, sure: int, folder: Path, reference: Reference) -> Outcome:
-    """Carry one run out while things go wrong, ``sure`` kinds of them at least once, and check it."""
+def disturbed(index: int, seed: int, kinds: Sequence[str], folder: Path, reference: Reference) -> Outcome:
+    """Carry one run out while things go wrong, some kinds of them once if it lasts so long, and check it."""
     rng = np.random.default_rng([seed, index])
     outcome = Outcome(index, Case.drawn(rng))
     began = time.monotonic()
-    kinds = [CLASSES[(sure * index + number) % len(CLASSES)] for number in range(sure)]
     chosen = {kind for kind in CLASSES if rng.random() < 0.25} | set(kinds)
     if {TWICE, LAG} <= chosen:  # a copy that is listed only later is beyond what can be known
         chosen.remove(TWICE if LAG in kinds else LAG)
@@ -64,7 +63,7 @@ def disturbed(index: int, seed: int, sure: int, folder: Path, reference: Referen
         folder / "service",
         fault_seed=int(rng.integers(2**31)),
         rates={kind: float(rng.uniform(0.05, 0.2)) for kind in KINDS if kind in chosen},
-        surely=dict(zip(kinds, (1 + rng.permutation(max(sure, 3))).tolist(), strict=False)),
+        surely=dict(zip(kinds, (1 + rng.permutation(max(len(kinds), 3))).tolist(), strict=False)),
         tag_lag=0.6 * GRACE * (LAG in chosen),
         limit_seconds=None,
     )
@@ -75,7 +74,7 @@ def disturbed(index: int, seed: int, sure: int, folder: Path, reference: Referen
         outcome.faults[LAG] += LAG in chosen
         check(outcome, told, service, folder, reference)
     finally:
-        service.kill()
+        service.close()
     outcome.seconds = time.monotonic() - began
     return outcome
 
@@ -224,7 +223,7 @@ class Reference:
             try:
                 os.waitpid(fork(functools.partial(attempt, case, service, place, None)), 0)
             finally:
-                service.kill()
+                service.close()
             told = json.loads((place / "told.json").read_text())
             if "result" not in told and told["ended"] != "BudgetError":
                 raise RuntimeError(f"The undisturbed run of {case} gives {told}.")
@@ -232,8 +231,8 @@ class Reference:
         return self.known[case]
 
 
-def carry_out(runs: int, seed: int, folder: Path, *, first: int = 0, sure: int = 1) -> dict[str, Any]:
-    """Return the record of some runs, as JSON values."""
+def carry_out(runs: int, seed: int, folder: Path, *, first: int = 0, sure: int = 1, more: int = 0) -> dict[str, Any]:
+    """Return the record of some runs, and of up to ``more`` for kinds that have not happened, as JSON values."""
     began, reference = time.monotonic(), Reference(folder / "undisturbed")
     for name in (
         "qiskit_ibm_runtime.executor_sampler",
@@ -242,11 +241,16 @@ def carry_out(runs: int, seed: int, folder: Path, *, first: int = 0, sure: int =
         "scipy._lib.pyprima",
     ):
         importlib.import_module(name)  # once, rather than in every process
-    outcomes = []
-    for index in range(first, first + runs):
+    outcomes: list[Outcome] = []
+    for index in range(first, first + runs + more):
+        kinds = [CLASSES[(sure * index + number) % len(CLASSES)] for number in range(sure)]
+        if index >= first + runs:  # a run may end before what was to happen to it
+            kinds = [kind for kind in CLASSES if not any(outcome.faults[kind] for outcome in outcomes)][:sure]
+            if not kinds:
+                break
         place = folder / f"run{index}"
         place.mkdir(parents=True)
-        outcome = disturbed(index, seed, sure, place, reference)
+        outcome = disturbed(index, seed, kinds, place, reference)
         outcomes.append(outcome)
         if not outcome.violations:
             shutil.rmtree(place)
@@ -313,13 +317,14 @@ def main() -> None:
     parser.add_argument("--runs", type=int, default=200)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--first", type=int, default=0)
-    parser.add_argument("--sure", type=int, default=1, help="Kinds of faults, in turn, that each run surely has.")
+    parser.add_argument("--sure", type=int, default=1, help="Kinds of faults, in turn, that each run has for sure.")
+    parser.add_argument("--more", type=int, default=0, help="Runs at most, besides, for kinds that have not happened.")
     parser.add_argument("--json", type=Path)
     parser.add_argument("--folder", type=Path, help="Kept for runs that went wrong.")
     given = parser.parse_args()
     made = contextlib.nullcontext(given.folder) if given.folder else tempfile.TemporaryDirectory()
     with made as folder:
-        found = carry_out(given.runs, given.seed, Path(folder), first=given.first, sure=given.sure)
+        found = carry_out(given.runs, given.seed, Path(folder), first=given.first, sure=given.sure, more=given.more)
     if given.json:
         given.json.write_text(json.dumps(found, indent=1) + "\n")
     print(json.dumps({name: value for name, value in found.items() if name != "each"}, indent=1))

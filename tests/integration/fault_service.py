@@ -7,7 +7,6 @@ import os
 import signal
 import sys
 import time
-import urllib.error
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
@@ -49,7 +48,7 @@ class FaultySettings(Settings):
     rates: dict[str, float] = field(default_factory=dict)
     """By kind: of submissions or jobs; of other requests a fifth."""
     surely: dict[str, int] = field(default_factory=dict)
-    """By kind: which submission it happens to besides."""
+    """By kind: from which submission on it happens once, if it has not by then."""
 
 
 class FaultyService(Service):
@@ -61,15 +60,18 @@ class FaultyService(Service):
         self.untold: set[str] = set()
         super().__init__(folder, settings)
         self.count = len(self.records)
+        self.faults_log = folder / "faults.log"
+        self.seen = set(self.faults_log.read_text().splitlines()) if self.faults_log.exists() else set()
 
     def happened(self, kind: str) -> None:
-        with (self.folder / "faults.log").open("a") as log:
+        self.seen.add(kind)
+        with self.faults_log.open("a") as log:
             log.write(f"{kind}\n")
 
     def chosen(self, kinds: Any, share: float, number: int | None = None) -> str | None:
         """Return which kind happens now, or None; ``number`` is that of a submission."""
         for kind, when in self.settings.surely.items():
-            if kind in kinds and when == number:
+            if number is not None and kind in kinds and kind not in self.seen and when <= number:
                 return kind
         threshold, drawn = 0.0, self.chance.random()
         for kind in kinds:
@@ -125,17 +127,25 @@ class ForkedService(LoopbackProcess):
         self.settings |= settings
         self.starts += 1
         self.pid = fork(self._serve)
+        until = time.monotonic() + 60.0
         while True:
             try:
                 self.requests()
                 return
-            except (urllib.error.URLError, OSError):
+            except OSError as error:
+                if time.monotonic() > until:
+                    raise RuntimeError("The loopback service did not start.") from error
                 time.sleep(0.01)
 
     def kill(self) -> None:
         if self.pid is not None:
             end(self.pid)
         self.pid = None
+
+    def close(self) -> None:
+        """Kill it for good."""
+        self.kill()
+        self.place.close()
 
     def happened(self) -> Counter[str]:
         """Faults so far, by kind."""

@@ -189,6 +189,7 @@ def _backend(service: Service, name: str, what: str) -> Any:
 class _Server(ThreadingHTTPServer):
     daemon_threads = True
     allow_reuse_address = True
+    allow_reuse_port = True  # beside the socket that keeps it, see ``LoopbackProcess``
     request_queue_size = 64
 
     def __init__(self, *arguments: Any) -> None:
@@ -277,9 +278,10 @@ class LoopbackProcess(_Client):
 
     def __init__(self, folder: Path, **settings: Any) -> None:
         self.folder, self.settings = folder, settings
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            self.port = free.getsockname()[1]
+        self.place = socket.socket()  # never listens: it keeps the port from others while the process is not there
+        self.place.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        self.place.bind(("127.0.0.1", 0))
+        self.port = self.place.getsockname()[1]
         self.process: subprocess.Popen[bytes] | None = None
 
     def start(self, **settings: Any) -> None:
@@ -311,6 +313,7 @@ class LoopbackProcess(_Client):
 
     def __exit__(self, *_: object) -> None:
         self.kill()
+        self.place.close()
 
     def _call(self, name: str, *arguments: Any, **what: Any) -> Any:
         data = json.dumps({"": arguments, **what}).encode()
