@@ -2,7 +2,6 @@
 
 import itertools
 import math
-import time
 import tracemalloc
 
 import networkx as nx
@@ -370,7 +369,8 @@ def test_names_are_unique():
 # size
 
 
-def test_127_qubits_are_quick_and_nothing_is_densified(monkeypatch, rng):
+@pytest.mark.benchmark
+def test_127_qubits_take_little_memory_and_nothing_is_densified(benchmark, monkeypatch, rng):
     def never(*given, **keywords):
         raise AssertionError("a zero-query proposal builds no circuit and no matrix")
 
@@ -385,23 +385,20 @@ def test_127_qubits_are_quick_and_nothing_is_densified(monkeypatch, rng):
     operator = operator_of(127, terms, 3.0)
     of_qaoa(operator, 8)
     tracemalloc.start()
-    start = time.perf_counter()
     item = of_qaoa(operator, 8)
-    seconds = time.perf_counter() - start
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
-    assert seconds < 0.5
     assert peak < 5e6
+    benchmark(of_qaoa, operator, 8)
     assert item.num_qubits == 127
     assert torch.isfinite(item.summary).all()
 
 
-def test_a_dense_problem_of_127_qubits_is_quick(rng):
+@pytest.mark.benchmark
+def test_a_dense_problem_of_127_qubits(benchmark, rng):
     terms = [((u, v), rng.normal()) for u, v in itertools.combinations(range(127), 2)]
     operator = operator_of(127, terms)
-    start = time.perf_counter()
-    item = of_qaoa(operator, 3)
-    assert time.perf_counter() - start < 3
+    item = benchmark(of_qaoa, operator, 3)
     assert named(item)["density"] == pytest.approx(1.0)
 
 

@@ -1,10 +1,10 @@
 import itertools
-import time
 from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 import pytest
+from pytest_benchmark.fixture import BenchmarkFixture
 from qiskit import ClassicalRegister, QuantumCircuit
 from qiskit.circuit.library import qaoa_ansatz
 from qiskit.primitives import BackendSamplerV2
@@ -206,7 +206,8 @@ def test_circuits_it_cannot_take_are_refused() -> None:
             backend.run(circuit)
 
 
-def test_14_of_156_qubits_take_less_than_a_second() -> None:
+@pytest.mark.benchmark
+def test_an_evaluation_on_14_of_156_qubits(benchmark: BenchmarkFixture) -> None:
     backend = fake_backend("fake_fez")
     circuit = qaoa_ansatz(
         SparsePauliOp.from_sparse_list([("ZZ", (i, (i + 1) % 14), 0.5) for i in range(14)], 14), reps=1
@@ -222,10 +223,6 @@ def test_14_of_156_qubits_take_less_than_a_second() -> None:
 
     surrogate.run = recording
     layout_safe(BackendSamplerV2(backend=surrogate), seeds=1).run([(circuit, [0.3, -0.4])], shots=1000).result()
-    seconds = []
-    for _ in range(3):
-        start = time.process_time()
-        run(sent, shots=1000).result()
-        seconds.append(time.process_time() - start)
-    print(f"{len(strip(sent[0])[1])} qubits: {min(seconds):.3f} s")
-    assert min(seconds) < 1.0
+    assert len(strip(sent[0])[1]) == 14
+    taken = benchmark(lambda: run(sent, shots=1000).result())
+    assert sum(taken.get_counts().values()) == 1000

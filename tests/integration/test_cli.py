@@ -3,7 +3,6 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -58,10 +57,8 @@ def test_help_of_every_command_imports_neither_torch_nor_qiskit() -> None:
         "heavy = {'torch', 'qiskit', 'scipy', 'numpy', 'matplotlib', 'networkx', 'qiskit_aer', 'qiskit_algorithms'}\n"
         "print(sorted(heavy & set(sys.modules)), file=sys.stderr)\n"
     )
-    start = time.perf_counter()
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stderr.strip() == "[]"
-    assert time.perf_counter() - start < 5  # half a second on a quiet machine; torch alone takes longer on a busy one
     for command in COMMANDS:
         assert f"{command} " in done.stdout
 
