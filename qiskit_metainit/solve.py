@@ -18,7 +18,7 @@ from qiskit_metainit.backends import is_simulator
 from qiskit_metainit.budget import ShotBudget
 from qiskit_metainit.comparison import Protocol
 from qiskit_metainit.deployment import Channel, Deployment, Run, ShotSchedule, make_optimizer
-from qiskit_metainit.deployment.workload import Minimizer
+from qiskit_metainit.deployment.optimizers import Minimizer
 from qiskit_metainit.engine_record import noise_of
 from qiskit_metainit.engines.statevector import available_memory
 from qiskit_metainit.initializer import MetaInitializer, named

@@ -25,7 +25,7 @@ from qiskit.providers.fake_provider import GenericBackendV2
 from qiskit.quantum_info import SparsePauliOp
 from qiskit.transpiler import InstructionProperties, Target
 from qiskit_aer import AerSimulator
-from qiskit_algorithms.optimizers import COBYLA
+from qiskit_algorithms.optimizers import COBYLA, SPSA
 from qiskit_algorithms.utils import algorithm_globals
 
 from qiskit_metainit.budget import ShotBudget
@@ -781,7 +781,19 @@ def test_a_plan_counts_points_that_share_jobs(optimizer: str) -> None:
         asked: dict[str, Any] = {"reps": 1, "shots_per_evaluation": SHOTS, "optimizer": made}
         plan = deployment.plan(PROBLEM, **asked)
         run = deployment.run(PROBLEM, **asked)
-    assert plan.evaluations is not None
     assert plan.jobs == run.spent.jobs == 7
-    assert plan.evaluations >= len(run.energies)
-    assert plan.evaluations == len(run.energies) or optimizer == "l_bfgs_b"  # whose values come one by one
+    assert plan.evaluations == len(run.energies)
+    assert plan.total_shots == run.spent.shots
+
+
+@pytest.mark.parametrize("resamplings", [2, {1: 3, 4: 2}])
+@pytest.mark.parametrize("shots", [None, 21 * SHOTS + SHOTS // 2, 9 * SHOTS])
+def test_a_plan_for_spsa_is_what_is_spent(resamplings: int | dict[int, int], shots: int | None) -> None:
+    rates = 0.05 * 0.9 ** np.arange(1, 6)
+    spsa = SPSA(5, learning_rate=rates, perturbation=0.1, resamplings=resamplings)
+    with Deployment(GenericBackendV2(5, seed=1), shots and ShotBudget(shots=shots)) as deployment:
+        asked: dict[str, Any] = {"reps": 1, "shots_per_evaluation": SHOTS, "optimizer": spsa}
+        plan = deployment.plan(PROBLEM, **asked)
+        run = deployment.run(PROBLEM, **asked)
+    assert (plan.evaluations, plan.jobs, plan.total_shots) == (len(run.energies), run.spent.jobs, run.spent.shots)
+    assert run.stopped == (f"the budget of {shots} shots" if shots == 9 * SHOTS else None)

@@ -8,11 +8,12 @@ from qiskit_metainit.deployment.layout import LayoutSafeEstimator, LayoutSafeSam
 from qiskit_metainit.deployment.ledger import Ledger, LedgerError
 from qiskit_metainit.deployment.local import LocalChannel
 from qiskit_metainit.deployment.naming import named_backend, simulated
+from qiskit_metainit.deployment.optimizers import OPTIMIZERS, make_optimizer
 from qiskit_metainit.deployment.plan import Plan
 from qiskit_metainit.deployment.program import Run
 from qiskit_metainit.deployment.runtime import RuntimeChannel
 from qiskit_metainit.deployment.spending import RunInterruptedError
-from qiskit_metainit.deployment.workload import OPTIMIZERS, BudgetError, ShotSchedule, make_optimizer
+from qiskit_metainit.deployment.workload import BudgetError, ShotSchedule
 
 __all__ = [
     "LEDGER",

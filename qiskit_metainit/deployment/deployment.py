@@ -25,6 +25,7 @@ from qiskit_metainit.deployment.isa import IsaCheck
 from qiskit_metainit.deployment.ledger import OPEN, Ledger, LedgerError
 from qiskit_metainit.deployment.meter import Meter
 from qiskit_metainit.deployment.naming import channel_for
+from qiskit_metainit.deployment.optimizers import Minimizer
 from qiskit_metainit.deployment.plan import Plan, make_plan, recommended
 from qiskit_metainit.deployment.program import Run, carry_out, seeded
 from qiskit_metainit.deployment.records import RunRecord
@@ -35,7 +36,7 @@ from qiskit_metainit.deployment.tariff import Tariff
 from qiskit_metainit.deployment.templates import Templates
 from qiskit_metainit.deployment.timing import Timing
 from qiskit_metainit.deployment.transpiled import Transpiled
-from qiskit_metainit.deployment.workload import BudgetError, Minimizer, ShotSchedule, Workload, make_workload
+from qiskit_metainit.deployment.workload import BudgetError, ShotSchedule, Workload, make_workload
 from qiskit_metainit.engine import Engine
 from qiskit_metainit.initializer import MetaInitializer, named
 from qiskit_metainit.problem import Problem

@@ -138,21 +138,23 @@ def make_plan(
         warnings: that are known already.
     """
     timing = Timing.of(backend, circuit)
-    evaluations = _evaluations(workload, tariff, queries, budget)
-    shots = jobs = seconds = None
+    shots = jobs = seconds = evaluations = None
     simulator = is_simulator(backend)
-    if evaluations is not None:
+    if workload.limited or budget.shots is not None or budget.jobs is not None:
         shots = {
             "calibration": tariff.calibration,
             "proposal": queries * tariff.first if queries else 0,
-            "optimisation": sum(tariff.evaluation(workload.schedule(number)) for number in range(evaluations)),
+            "optimisation": 0,
             "final": tariff.final(workload.final_shots),
         }
-        if budget.shots is not None:  # the last job is shrunk to what is left
-            fixed = sum(shots.values()) - shots["optimisation"]
-            shots["optimisation"] = min(shots["optimisation"], budget.shots - fixed)
-        jobs = (workload.readout_shots > 0) + queries + evaluations + 1
-        jobs = jobs if budget.jobs is None else min(jobs, budget.jobs)
+        jobs = (workload.readout_shots > 0) + queries + 1
+        evaluations, sent, shots["optimisation"] = _optimisation(
+            workload,
+            tariff,
+            budget.shots and budget.shots - sum(shots.values()),
+            budget.jobs and budget.jobs - jobs,
+        )
+        jobs += sent
         if not simulator or is_fake(backend):  # whoever plans with a snapshot means the device
             total = sum(shots.values())
             seconds = (timing.seconds(jobs, total), *timing.interval(jobs, total))
@@ -227,22 +229,28 @@ def _most(count: int | None) -> str:
     return "no limit" if count is None else f"at most {count}"
 
 
-def _evaluations(workload: Workload, tariff: Tariff, queries: int, budget: ShotBudget) -> int | None:
-    """Return how many evaluations the optimiser may make before it or the budget ends, or None."""
-    limits = [] if workload.most_evaluations is None else [workload.most_evaluations]
-    if budget.jobs is not None:
-        limits.append((budget.jobs - queries - 1 - (workload.readout_shots > 0)) * workload.together)
-    if budget.shots is not None:
-        left = budget.shots - tariff.final(workload.final_shots) - tariff.calibration
-        left -= queries * tariff.first if queries else 0
-        count = 0
-        while left > 0 and (not limits or count < min(limits)):
-            asked = workload.schedule(count)
-            price = tariff.further if count % workload.together else tariff.evaluation
-            count += price(math.ceil(asked / LEAST)) <= left  # the last one is shrunk as far as that
-            left -= price(asked)
-        limits.append(count)
-    return max(min(limits), 0) if limits else None
+def _optimisation(
+    workload: Workload, tariff: Tariff, most_shots: int | None, most_jobs: int | None
+) -> tuple[int, int, int]:
+    """Return the evaluations, jobs and shots that the optimiser takes at most, by itself or within what is left."""
+    evaluations = jobs = shots = 0
+
+    def price(size: int, asked: int) -> int:
+        return tariff.evaluation(asked) + (size - 1) * tariff.further(asked) if size > 1 else tariff.evaluation(asked)
+
+    for size in workload.groups():
+        if most_jobs is not None and jobs >= most_jobs:
+            break
+        asked = workload.schedule(evaluations)
+        whole = price(size, asked)
+        if most_shots is not None and shots + whole > most_shots:
+            if jobs == 0:  # at least the start is measured
+                size, whole = 1, price(1, asked)
+            elif shots + price(size, math.ceil(asked / LEAST)) > most_shots:
+                break
+            return evaluations + size, jobs + 1, min(most_shots, shots + whole)  # the last job is shrunk
+        evaluations, jobs, shots = evaluations + size, jobs + 1, shots + whole
+    return evaluations, jobs, shots
 
 
 def _warnings(

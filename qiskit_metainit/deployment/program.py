@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import copy
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -12,15 +11,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from qiskit.quantum_info import SparsePauliOp
-from qiskit_algorithms.optimizers import Optimizer
 from qiskit_algorithms.utils import algorithm_globals
 
 from qiskit_metainit.deployment.ledger import Ledger
 from qiskit_metainit.deployment.meter import Meter
+from qiskit_metainit.deployment.optimizers import minimizer, stay
 from qiskit_metainit.deployment.records import Spent
 from qiskit_metainit.deployment.spending import BudgetSpent, Reserve, Spender
 from qiskit_metainit.deployment.tariff import Tariff
-from qiskit_metainit.deployment.workload import BudgetError, Minimizer, Workload
+from qiskit_metainit.deployment.workload import BudgetError, Workload
 from qiskit_metainit.engine import Engine
 from qiskit_metainit.problem import is_diagonal
 from qiskit_metainit.proposal import Proposal
@@ -92,7 +91,7 @@ def carry_out(
     ledger, run = spender.ledger, spender.run_id
     left = tariff.final(workload.final_shots)
     final = Reserve(left, 1, spender.most_seconds(left))
-    first = 0 if workload.most_evaluations == 0 else tariff.first
+    first = 0 if workload.optimizer is stay else tariff.first
     least = Reserve(final.shots + first, 2, final.qpu_seconds + spender.most_seconds(first))
     readout = None
     try:
@@ -126,7 +125,7 @@ def carry_out(
 
     stopped = None
     try:
-        answer = _minimizer(workload)(energy, proposal.point / unit, jac=None, bounds=None)
+        answer = minimizer(workload.optimizer)(energy, proposal.point / unit, jac=None, bounds=None)
         point = np.asarray(answer.x, dtype=float) * unit
     except BudgetSpent as spent:
         stopped = str(spent)
@@ -178,16 +177,6 @@ def best_bitstring(ledger: Ledger, run: str, operator: SparsePauliOp) -> str:
                 best["".join("01"[bit] for bit in seen[row][::-1].astype(int))] = float(values[row])
     least = min(best.values(), default=0.0)
     return min((text for text, value in best.items() if value <= least + close), default="")
-
-
-def _minimizer(workload: Workload) -> Minimizer:
-    if not isinstance(workload.optimizer, Optimizer):
-        return workload.optimizer
-    own = copy.copy(workload.optimizer)
-    if workload.together > 1:
-        own.set_max_evals_grouped(1000)  # points that do not depend on each other share a job, and its time in a queue
-    minimize: Minimizer = own.minimize
-    return minimize
 
 
 @contextlib.contextmanager

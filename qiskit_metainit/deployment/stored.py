@@ -15,8 +15,9 @@ from qiskit.quantum_info import SparsePauliOp
 from qiskit_algorithms import optimizers
 from qiskit_algorithms.optimizers import Optimizer
 
+from qiskit_metainit.deployment.optimizers import Minimizer, stay
 from qiskit_metainit.deployment.program import Run
-from qiskit_metainit.deployment.workload import Minimizer, ShotSchedule, Workload, stay
+from qiskit_metainit.deployment.workload import ShotSchedule, Workload
 from qiskit_metainit.problem import Problem
 from qiskit_metainit.proposal import Proposal
 
@@ -73,7 +74,7 @@ def from_json(stored: Mapping[str, Any], optimizer: Optimizer | Minimizer | None
             "stored. Resume in Python: Deployment.resume(run, optimizer=...)."
         )
     if optimizer is None:
-        optimizer = getattr(optimizers, known["name"])(**known["settings"])
+        optimizer = getattr(optimizers, known["name"])(**_settings(known["settings"]))
     schedule = ShotSchedule(**stored["schedule"])
     return Workload(problem, stored["reps"], optimizer, schedule, stored["final_shots"], stored["readout_shots"])
 
@@ -112,6 +113,17 @@ def _optimizer(optimizer: Optimizer | Minimizer) -> dict[str, Any]:
         return {"name": name}
     try:
         settings = optimizer.settings
-        return {"name": name, "settings": json.loads(json.dumps(settings))}
+        return {"name": name, "settings": json.loads(json.dumps(settings, default=np.ndarray.tolist))}
     except (TypeError, ValueError, NotImplementedError):  # a callback, or settings it cannot tell
         return {"name": name}
+
+
+def _settings(stored: Mapping[str, Any]) -> dict[str, Any]:
+    """Return an optimiser's settings as it takes them: JSON knows neither arrays nor numbers as keys."""
+    found: dict[str, Any] = {
+        name: np.array(value) if isinstance(value, list) else value for name, value in stored.items()
+    }
+    samples = found.get("resamplings")
+    return found | (
+        {"resamplings": {int(key): count for key, count in samples.items()}} if isinstance(samples, dict) else {}
+    )

@@ -14,9 +14,10 @@ from qiskit.transpiler import Target
 from qiskit_metainit.budget import ShotBudget
 from qiskit_metainit.deployment.channel import Answer, Channel, Estimate, Request
 from qiskit_metainit.deployment.meter import Meter
+from qiskit_metainit.deployment.optimizers import stay
 from qiskit_metainit.deployment.spending import most
 from qiskit_metainit.deployment.templates import Templates
-from qiskit_metainit.deployment.workload import BudgetError, Workload, stay
+from qiskit_metainit.deployment.workload import BudgetError, Workload
 from qiskit_metainit.initializer import MetaInitializer
 from qiskit_metainit.problem import is_diagonal
 
@@ -50,10 +51,9 @@ class Tariff:
 
     def evaluation(self, shots: int) -> int:
         """Return the shots of an energy with so many in every basis."""
-        if self._meter is None:
-            return self._outcomes(self._workload.bases, shots)
         if shots not in self._known:
-            self._known[shots] = self._quoted(1, shots)
+            measured = self._meter is None
+            self._known[shots] = self._outcomes(self._workload.bases, shots) if measured else self._quoted(1, shots)
         return self._known[shots]
 
     def further(self, shots: int) -> int:

@@ -2,36 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import itertools
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from types import SimpleNamespace
-from typing import Any, TypeAlias
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from qiskit import QuantumCircuit
 from qiskit.quantum_info import SparseObservable, SparsePauliOp
-from qiskit_algorithms.optimizers import COBYLA, L_BFGS_B, NELDER_MEAD, SPSA, Optimizer
+from qiskit_algorithms.optimizers import Optimizer
 
 from qiskit_metainit import artifact
 from qiskit_metainit.ansatz import natural_unit
 from qiskit_metainit.deployment.expectation import num_bases
+from qiskit_metainit.deployment.optimizers import Minimizer, groups, make_optimizer, stay
 from qiskit_metainit.engine import Engine
 from qiskit_metainit.initializer import MetaInitializer, named
 from qiskit_metainit.problem import PauliTerms, Problem, as_pauli_sum, is_diagonal
 from qiskit_metainit.proposal import CoverageError, Proposal
-from qiskit_metainit.task import Task, scale_of
-
-OPTIMIZERS = ("cobyla", "spsa", "l_bfgs_b", "nelder_mead")
-"""Names of the classical optimisers, as the command line spells them."""
-
-Minimizer: TypeAlias = Callable[..., Any]
-"""Called as ``minimizer(fun, x0, jac=None, bounds=None)``; its answer has the point as ``x``, as scipy's has."""
-
-
-def stay(fun: Callable[..., Any], x0: NDArray[np.float64], jac: Any = None, bounds: Any = None) -> SimpleNamespace:
-    """Return the start as it is, as the optimiser of runs that spend everything on sampling the proposed point."""
-    return SimpleNamespace(x=np.asarray(x0, dtype=float))
+from qiskit_metainit.task import Task
 
 
 class BudgetError(ValueError):
@@ -99,31 +89,19 @@ class Workload:
         return np.ones(self.problem.ansatz.num_parameters)
 
     @property
-    def most_evaluations(self) -> int | None:
-        """How many evaluations the optimiser makes at most, if its settings tell."""
-        optimizer, num_parameters = self.optimizer, self.unit.size
-        if optimizer is stay:
-            return 0
-        if not isinstance(optimizer, COBYLA | SPSA | NELDER_MEAD | L_BFGS_B):
-            return None
-        known = optimizer.settings
-        if isinstance(optimizer, COBYLA):
-            return int(known["maxiter"])
-        if isinstance(optimizer, SPSA):
-            calibration = 0 if known["learning_rate"] is not None and known["perturbation"] is not None else 50
-            return calibration + 2 * int(known["maxiter"]) * int(known["resamplings"]) + 1
-        if isinstance(optimizer, NELDER_MEAD):  # at most a whole new simplex an iteration
-            return min(int(known["maxfev"]), (int(known["maxiter"]) + 1) * (num_parameters + 2))
-        return (20 * int(known["maxiter"]) + 1) * (num_parameters + 1)  # scipy's line searches take 20 steps at most
+    def limited(self) -> bool:
+        """Whether the optimiser's settings tell how many energies it asks for at most."""
+        return groups(self.optimizer, self.unit.size) is not None
+
+    def groups(self) -> Iterator[int]:
+        """Yield how many energies the optimiser asks for at a time, at most; without end if it has no limit."""
+        found = groups(self.optimizer, self.unit.size)
+        return itertools.repeat(1) if found is None else found
 
     @property
-    def together(self) -> int:
-        """How many energies the optimiser asks for at once, at most: they share a job."""
-        if isinstance(self.optimizer, SPSA):
-            return 2 * int(self.optimizer.settings["resamplings"])
-        if isinstance(self.optimizer, Optimizer) and not self.optimizer.is_gradient_ignored:
-            return self.unit.size + 1
-        return 1
+    def most_evaluations(self) -> int | None:
+        """How many evaluations the optimiser makes at most, if its settings tell."""
+        return sum(self.groups()) if self.limited else None
 
     def queries(self, meta: MetaInitializer | None) -> int:
         """Return the costs that an initializer, if any, will ask for: none where a formula stands in for it."""
@@ -204,30 +182,6 @@ def make_workload(
     )  # 1: until the budget is known, see ``Tariff.filled``
     final = usual if final_shots is None else _whole("final_shots", final_shots, 1)
     return Workload(problem, reps, optimizer, schedule, final, _whole("readout_shots", readout_shots, 0))
-
-
-def make_optimizer(name: str, *, maxiter: int, rhobeg: float, problem: Problem) -> Optimizer | Minimizer:
-    """Return an optimiser of qiskit-algorithms.
-
-    Args:
-        name: one of ``OPTIMIZERS``, or "none", which stays where it starts.
-        maxiter: iterations (evaluations for COBYLA).
-        rhobeg: COBYLA's first trust radius, radians; the others start as they do by default.
-        problem: what it will minimise, at unit weights if by QAOA (as runs do), from energies with shot noise.
-    """
-    if name == "cobyla":
-        return COBYLA(maxiter=maxiter, rhobeg=rhobeg)
-    if name == "spsa":
-        # Its own calibration takes 50 evaluations. A slope is at most about the sum of the |coefficients|: 0.1 radians.
-        unit = 1.0 if problem.ansatz else natural_unit(PauliTerms.of(problem.operator).coefficients, 1)[-1]
-        return SPSA(maxiter=maxiter, learning_rate=0.1 / (scale_of(problem.operator) * unit), perturbation=0.1)
-    if name == "l_bfgs_b":
-        return L_BFGS_B(maxiter=maxiter, eps=0.1)  # finite differences under shot noise need a wide step
-    if name == "nelder_mead":
-        return NELDER_MEAD(maxiter=maxiter)
-    if name == "none":
-        return stay
-    raise ValueError(f"The optimizer must be one of {', '.join(OPTIMIZERS)}, none, but {name!r} came.")
 
 
 def _whole(name: str, value: Any, least: int) -> int:
