@@ -5,7 +5,7 @@
 A run is begun and resumed until it ends, each attempt in a process of its own; then the service's books are compared
 with the ledger, and the result with that of an undisturbed run with the same seeds and the budget less what was lost.
 Draws come from the seed, but processes and clocks take part, so a run is not repeated exactly. The client is
-unmodified but for the length of its pauses before it repeats a request.
+unmodified but for its pauses before it repeats a request, which are short, and what ``loopback`` says.
 """
 
 from __future__ import annotations
