@@ -270,7 +270,7 @@ def _opened(name: str, simulate: bool, num_qubits: int) -> Any:
 
 
 def _channel(backend: Any, mode: Mode, resilience: int | None) -> Any:
-    from qiskit_metainit.deployment.naming import recorded_channel
+    from qiskit_metainit.deployment.channels.naming import recorded_channel
 
     estimator = None if resilience is None else {"resilience_level": resilience}
     return recorded_channel(backend, {"mode": mode.value, "estimator": estimator})

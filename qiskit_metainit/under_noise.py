@@ -18,10 +18,10 @@ from scipy.optimize import minimize
 from qiskit_metainit.backends import fake_backend
 from qiskit_metainit.budget import ShotBudget
 from qiskit_metainit.deployment import Deployment, Run, make_optimizer
+from qiskit_metainit.deployment.adapters.templates import Templates, transpile
+from qiskit_metainit.deployment.channels.exact import ExactChannel
 from qiskit_metainit.deployment.depth import log_fidelity
-from qiskit_metainit.deployment.exact import ExactChannel
 from qiskit_metainit.deployment.optimizers import stay
-from qiskit_metainit.deployment.templates import Templates, transpile
 from qiskit_metainit.engines.statevector import Statevector
 from qiskit_metainit.initializer import MetaInitializer, named
 from qiskit_metainit.isomorphism import duplicates

@@ -13,9 +13,7 @@ import numpy as np
 import pytest
 from qiskit.primitives import BitArray, StatevectorEstimator, StatevectorSampler
 
-from qiskit_metainit.deployment import ledger as ledger_module
-from qiskit_metainit.deployment import spending
-from qiskit_metainit.deployment.channel import (
+from qiskit_metainit.deployment.channels.channel import (
     Answer,
     Busy,
     Estimate,
@@ -25,8 +23,10 @@ from qiskit_metainit.deployment.channel import (
     Unclear,
     Unreachable,
 )
-from qiskit_metainit.deployment.digests import circuit_digest
-from qiskit_metainit.deployment.ledger import Ledger
+from qiskit_metainit.deployment.channels.digests import circuit_digest
+from qiskit_metainit.deployment.spending import ledger as ledger_module
+from qiskit_metainit.deployment.spending import spender as spending
+from qiskit_metainit.deployment.spending.ledger import Ledger
 
 GRACE = 20.0
 """Seconds a list of jobs may lag, as runs assume."""

@@ -39,8 +39,8 @@ from qiskit_metainit.deployment import (
     ShotSchedule,
     make_optimizer,
 )
-from qiskit_metainit.deployment.channel import Refused
-from qiskit_metainit.deployment.ledger import Ledger
+from qiskit_metainit.deployment.channels.channel import Refused
+from qiskit_metainit.deployment.spending.ledger import Ledger
 from qiskit_metainit.deployment.timing import Timing, duration
 from qiskit_metainit.initializer import MetaInitializer
 from qiskit_metainit.models.constant import Constant

@@ -5,8 +5,8 @@ import pytest
 from qiskit import QuantumCircuit
 
 from qiskit_metainit.backends import fake_backend
+from qiskit_metainit.deployment.channels.exact import ExactChannel
 from qiskit_metainit.deployment.depth import log_fidelity, predicted_gains, recommended_reps
-from qiskit_metainit.deployment.exact import ExactChannel
 from qiskit_metainit.initializer import named
 from qiskit_metainit.problem import diagonal_values
 from qiskit_metainit.under_noise import Judge, fake_device, instances

@@ -7,8 +7,8 @@ from qiskit_aer import AerSimulator
 from qiskit_metainit.backends import active_simulator, embed, fake_backend, low_error_region, restrict, strip
 from qiskit_metainit.budget import ShotBudget
 from qiskit_metainit.deployment import Deployment, LocalChannel
-from qiskit_metainit.deployment.channel import Refused, Request
-from qiskit_metainit.deployment.exact import ExactChannel, NoisyCircuit
+from qiskit_metainit.deployment.channels.channel import Refused, Request
+from qiskit_metainit.deployment.channels.exact import ExactChannel, NoisyCircuit
 from qiskit_metainit.problems.maxcut import MaxCut
 
 DEVICES = ["fake_fez", "fake_washington", "fake_sherbrooke"]  # cz, cx and ecr

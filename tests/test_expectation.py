@@ -18,8 +18,8 @@ from qiskit_aer import AerSimulator
 from qiskit_aer.noise import NoiseModel, ReadoutError
 
 from qiskit_metainit.backends import active_simulator, fake_backend
-from qiskit_metainit.deployment.expectation import SampledEstimator, num_bases
-from qiskit_metainit.deployment.layout import layout_safe
+from qiskit_metainit.deployment.adapters.expectation import SampledEstimator, num_bases
+from qiskit_metainit.deployment.adapters.layout import layout_safe
 from qiskit_metainit.engines.sampling import Sampling
 from qiskit_metainit.problems.maxcut import MaxCut
 from qiskit_metainit.readout import ReadoutCalibration, mean_energy, outcomes, shot_energies

@@ -16,8 +16,8 @@ from qiskit.transpiler import CouplingMap, InstructionProperties
 from qiskit_aer import AerSimulator
 
 from qiskit_metainit.backends import fake_backend
-from qiskit_metainit.deployment.isa import IsaCheck, NotISAError, check_isa
-from qiskit_metainit.deployment.layout import layout_safe
+from qiskit_metainit.deployment.adapters.isa import IsaCheck, NotISAError, check_isa
+from qiskit_metainit.deployment.adapters.layout import layout_safe
 
 
 @pytest.fixture(scope="module")

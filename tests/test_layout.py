@@ -25,8 +25,8 @@ from qiskit_aer.primitives import EstimatorV2 as AerEstimator
 from qiskit_aer.primitives import SamplerV2 as AerSampler
 
 from qiskit_metainit.backends import active_simulator, fake_backend, noisy_simulator, restricted_backend
-from qiskit_metainit.deployment.expectation import SampledEstimator
-from qiskit_metainit.deployment.layout import LayoutSafeEstimator, LayoutSafeSampler, layout_safe, shot_sampler
+from qiskit_metainit.deployment.adapters.expectation import SampledEstimator
+from qiskit_metainit.deployment.adapters.layout import LayoutSafeEstimator, LayoutSafeSampler, layout_safe, shot_sampler
 
 MAXCUT = SparsePauliOp.from_list([("IIZZ", 0.5), ("IZZI", 0.8), ("ZZII", 0.3), ("ZIIZ", 0.9), ("IIII", -1.25)])
 FIELD = SparsePauliOp.from_list([("IIZZ", 0.5), ("ZZII", 0.3), ("ZIIZ", 0.9), ("IIIZ", 0.7), ("IIZI", -0.4)])

@@ -16,11 +16,11 @@ from qiskit.primitives import BitArray
 from qiskit.quantum_info import Operator
 
 from qiskit_metainit.budget import ShotBudget
-from qiskit_metainit.deployment import ledger as ledger_module
-from qiskit_metainit.deployment.channel import Answer
-from qiskit_metainit.deployment.digests import circuit_digest
-from qiskit_metainit.deployment.ledger import Ledger, LedgerError
-from qiskit_metainit.deployment.records import Job, Spent, pack_points
+from qiskit_metainit.deployment.channels.channel import Answer
+from qiskit_metainit.deployment.channels.digests import circuit_digest
+from qiskit_metainit.deployment.spending import ledger as ledger_module
+from qiskit_metainit.deployment.spending.ledger import Ledger, LedgerError
+from qiskit_metainit.deployment.spending.records import Job, Spent, pack_points
 
 FREE = ShotBudget()
 

@@ -18,11 +18,11 @@ from qiskit_aer import AerSimulator
 from requests.adapters import HTTPAdapter
 from urllib3.util import Retry
 
-from qiskit_metainit.deployment import runtime
-from qiskit_metainit.deployment.account import account, availability
-from qiskit_metainit.deployment.channel import Busy, JobFailed, Refused, Request, Unclear, Unreachable
-from qiskit_metainit.deployment.client import Post
-from qiskit_metainit.deployment.runtime import TAG, RuntimeChannel
+from qiskit_metainit.deployment.channels import runtime
+from qiskit_metainit.deployment.channels.account import account, availability
+from qiskit_metainit.deployment.channels.channel import Busy, JobFailed, Refused, Request, Unclear, Unreachable
+from qiskit_metainit.deployment.channels.client import Post
+from qiskit_metainit.deployment.channels.runtime import TAG, RuntimeChannel
 
 DEVICES = ("manila",)
 SHOTS = 40
@@ -560,6 +560,6 @@ def test_arguments_are_checked(backend: Any, make: Callable[[Any], RuntimeChanne
 
 
 def test_the_client_is_imported_when_it_is_used() -> None:
-    code = "import sys, qiskit_metainit.deployment.runtime, qiskit_metainit.deployment.account as a\n"
+    code = "import sys, qiskit_metainit.deployment.channels.runtime, qiskit_metainit.deployment.channels.account as a\n"
     code += "sys.exit('qiskit_ibm_runtime' in sys.modules)"
     subprocess.run([sys.executable, "-c", code], check=True)

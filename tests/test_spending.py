@@ -14,11 +14,11 @@ from qiskit.primitives import StatevectorSampler
 from qiskit.quantum_info import SparsePauliOp
 
 from qiskit_metainit.budget import ShotBudget
-from qiskit_metainit.deployment.channel import Refused, Request
-from qiskit_metainit.deployment.ledger import Ledger, LedgerError
-from qiskit_metainit.deployment.primitives import LedgeredEstimator, LedgeredSampler
-from qiskit_metainit.deployment.records import Spent
-from qiskit_metainit.deployment.spending import BudgetSpent, Reserve, RunInterruptedError, Spender
+from qiskit_metainit.deployment.channels.channel import Refused, Request
+from qiskit_metainit.deployment.spending.ledger import Ledger, LedgerError
+from qiskit_metainit.deployment.spending.primitives import LedgeredEstimator, LedgeredSampler
+from qiskit_metainit.deployment.spending.records import Spent
+from qiskit_metainit.deployment.spending.spender import BudgetSpent, Reserve, RunInterruptedError, Spender
 
 SHOTS = 24
 POINTS = 2

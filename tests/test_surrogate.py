@@ -16,7 +16,7 @@ from qiskit_aer import AerSimulator
 from qiskit_aer.noise import NoiseModel, pauli_error
 
 from qiskit_metainit.backends import active_simulator, fake_backend, strip
-from qiskit_metainit.deployment.layout import layout_safe
+from qiskit_metainit.deployment.adapters.layout import layout_safe
 from qiskit_metainit.surrogate import _added, _steps, surrogate_backend
 
 RING = [(i, (i + 1) % 6) for i in range(6)] + [(0, 3), (1, 4)]

@@ -13,7 +13,7 @@ from qiskit_metainit.backends import fake_backend
 from qiskit_metainit.budget import ShotBudget
 from qiskit_metainit.cli import app
 from qiskit_metainit.deployment import Deployment
-from qiskit_metainit.deployment.exact import ExactChannel
+from qiskit_metainit.deployment.channels.exact import ExactChannel
 from qiskit_metainit.initializer import MetaInitializer
 from qiskit_metainit.models.sk_infinity import SkInfinity
 from qiskit_metainit.noise_standings import NoiseStandings

@@ -19,21 +19,21 @@ from qiskit_algorithms.optimizers import Optimizer
 
 from qiskit_metainit.budget import ShotBudget
 from qiskit_metainit.deployment import stored
-from qiskit_metainit.deployment.account import outlook, seconds_left
-from qiskit_metainit.deployment.channel import Channel, Unreachable
-from qiskit_metainit.deployment.isa import IsaCheck
-from qiskit_metainit.deployment.ledger import OPEN, Ledger, LedgerError
+from qiskit_metainit.deployment.adapters.isa import IsaCheck
+from qiskit_metainit.deployment.adapters.templates import Templates
+from qiskit_metainit.deployment.channels.account import outlook, seconds_left
+from qiskit_metainit.deployment.channels.channel import Channel, Unreachable
+from qiskit_metainit.deployment.channels.naming import channel_for
+from qiskit_metainit.deployment.channels.runtime import RuntimeChannel
 from qiskit_metainit.deployment.meter import Meter
-from qiskit_metainit.deployment.naming import channel_for
 from qiskit_metainit.deployment.optimizers import Minimizer
 from qiskit_metainit.deployment.plan import Plan, make_plan, recommended
 from qiskit_metainit.deployment.program import Run, carry_out, seeded
-from qiskit_metainit.deployment.records import RunRecord
 from qiskit_metainit.deployment.resumption import channel_of, rejoin
-from qiskit_metainit.deployment.runtime import RuntimeChannel
-from qiskit_metainit.deployment.spending import DOUBT, Spender
+from qiskit_metainit.deployment.spending.ledger import OPEN, Ledger, LedgerError
+from qiskit_metainit.deployment.spending.records import RunRecord
+from qiskit_metainit.deployment.spending.spender import DOUBT, Spender
 from qiskit_metainit.deployment.tariff import Tariff
-from qiskit_metainit.deployment.templates import Templates
 from qiskit_metainit.deployment.timing import Timing
 from qiskit_metainit.deployment.transpiled import Transpiled
 from qiskit_metainit.deployment.workload import BudgetError, ShotSchedule, Workload, make_workload

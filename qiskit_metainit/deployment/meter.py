@@ -9,10 +9,10 @@ import torch
 from numpy.typing import NDArray
 from qiskit.transpiler import Target
 
-from qiskit_metainit.deployment.expectation import SampledEstimator
-from qiskit_metainit.deployment.layout import LayoutSafeEstimator, LayoutSafeSampler
-from qiskit_metainit.deployment.primitives import Asked, LedgeredEstimator, LedgeredSampler
-from qiskit_metainit.deployment.templates import Templates
+from qiskit_metainit.deployment.adapters.expectation import SampledEstimator
+from qiskit_metainit.deployment.adapters.layout import LayoutSafeEstimator, LayoutSafeSampler
+from qiskit_metainit.deployment.adapters.templates import Templates
+from qiskit_metainit.deployment.spending.primitives import Asked, LedgeredEstimator, LedgeredSampler
 from qiskit_metainit.deployment.workload import Workload
 from qiskit_metainit.engine import Engine
 from qiskit_metainit.engines.parameter_shift import ParameterShift

@@ -14,7 +14,7 @@ from qiskit_metainit.backends import has_noise, is_fake, is_simulator
 from qiskit_metainit.budget import ShotBudget
 from qiskit_metainit.card import markdown
 from qiskit_metainit.deployment.depth import ideal_gains, log_fidelity, recommended_reps
-from qiskit_metainit.deployment.spending import LEAST
+from qiskit_metainit.deployment.spending.spender import LEAST
 from qiskit_metainit.deployment.tariff import Tariff
 from qiskit_metainit.deployment.timing import Timing
 from qiskit_metainit.deployment.workload import Workload

@@ -13,11 +13,11 @@ from numpy.typing import NDArray
 from qiskit.quantum_info import SparsePauliOp
 from qiskit_algorithms.utils import algorithm_globals
 
-from qiskit_metainit.deployment.ledger import Ledger
 from qiskit_metainit.deployment.meter import Meter
 from qiskit_metainit.deployment.optimizers import minimizer, stay
-from qiskit_metainit.deployment.records import Spent
-from qiskit_metainit.deployment.spending import BudgetSpent, Reserve, Spender
+from qiskit_metainit.deployment.spending.ledger import Ledger
+from qiskit_metainit.deployment.spending.records import Spent
+from qiskit_metainit.deployment.spending.spender import BudgetSpent, Reserve, Spender
 from qiskit_metainit.deployment.tariff import Tariff
 from qiskit_metainit.deployment.workload import BudgetError, Workload
 from qiskit_metainit.engine import Engine

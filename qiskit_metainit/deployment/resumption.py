@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from qiskit.providers import BackendV2
 
-from qiskit_metainit.deployment.channel import Channel
-from qiskit_metainit.deployment.estimates import same
-from qiskit_metainit.deployment.ledger import Ledger, LedgerError
-from qiskit_metainit.deployment.local import Ended
-from qiskit_metainit.deployment.naming import recorded_channel
-from qiskit_metainit.deployment.records import RunRecord
-from qiskit_metainit.deployment.runtime import RuntimeChannel
+from qiskit_metainit.deployment.channels.channel import Channel
+from qiskit_metainit.deployment.channels.estimates import same
+from qiskit_metainit.deployment.channels.local import Ended
+from qiskit_metainit.deployment.channels.naming import recorded_channel
+from qiskit_metainit.deployment.channels.runtime import RuntimeChannel
+from qiskit_metainit.deployment.spending.ledger import Ledger, LedgerError
+from qiskit_metainit.deployment.spending.records import RunRecord
 
 
 def channel_of(record: RunRecord, backend: BackendV2, given: Channel | None) -> Channel:

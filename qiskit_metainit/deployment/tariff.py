@@ -12,11 +12,11 @@ from qiskit.primitives.containers.observables_array import ObservablesArray
 from qiskit.transpiler import Target
 
 from qiskit_metainit.budget import ShotBudget
-from qiskit_metainit.deployment.channel import Answer, Channel, Estimate, Request
+from qiskit_metainit.deployment.adapters.templates import Templates
+from qiskit_metainit.deployment.channels.channel import Answer, Channel, Estimate, Request
 from qiskit_metainit.deployment.meter import Meter
 from qiskit_metainit.deployment.optimizers import stay
-from qiskit_metainit.deployment.spending import most
-from qiskit_metainit.deployment.templates import Templates
+from qiskit_metainit.deployment.spending.spender import most
 from qiskit_metainit.deployment.workload import BudgetError, Workload
 from qiskit_metainit.initializer import MetaInitializer
 from qiskit_metainit.problem import is_diagonal

@@ -11,9 +11,9 @@ from qiskit.providers import BackendV2
 from qiskit.transpiler import generate_preset_pass_manager
 
 from qiskit_metainit.backends import errors
-from qiskit_metainit.deployment.digests import circuit_digest
-from qiskit_metainit.deployment.ledger import Ledger
-from qiskit_metainit.deployment.templates import named_alike, transpile
+from qiskit_metainit.deployment.adapters.templates import named_alike, transpile
+from qiskit_metainit.deployment.channels.digests import circuit_digest
+from qiskit_metainit.deployment.spending.ledger import Ledger
 
 _SEEDS = 4
 _TWIRLED = ["cz", "rz", "sx", "x"]

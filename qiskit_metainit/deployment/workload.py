@@ -15,7 +15,7 @@ from qiskit_algorithms.optimizers import Optimizer
 
 from qiskit_metainit import artifact
 from qiskit_metainit.ansatz import natural_unit
-from qiskit_metainit.deployment.expectation import num_bases
+from qiskit_metainit.deployment.adapters.expectation import num_bases
 from qiskit_metainit.deployment.optimizers import Minimizer, groups, make_optimizer, stay
 from qiskit_metainit.engine import Engine
 from qiskit_metainit.initializer import MetaInitializer, named

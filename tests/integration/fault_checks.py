@@ -12,8 +12,8 @@ from integration.fault_attempts import FINAL, Case
 from integration.loopback_service import Job as Sent
 
 from qiskit_metainit.budget import ShotBudget
-from qiskit_metainit.deployment.ledger import OPEN
-from qiskit_metainit.deployment.records import Job
+from qiskit_metainit.deployment.spending.ledger import OPEN
+from qiskit_metainit.deployment.spending.records import Job
 
 FIELDS = ("points", "energies", "shots", "point", "energy", "bitstring", "stopped", "readout")
 Reference: TypeAlias = Callable[[Case], dict[str, Any] | None]

@@ -35,9 +35,9 @@ from qiskit_metainit.deployment import (
     ShotSchedule,
     layout_safe,
 )
-from qiskit_metainit.deployment.channel import Refused, Request
-from qiskit_metainit.deployment.estimates import Mitigation, estimates, pubs
-from qiskit_metainit.deployment.primitives import LedgeredEstimator
+from qiskit_metainit.deployment.channels.channel import Refused, Request
+from qiskit_metainit.deployment.channels.estimates import Mitigation, estimates, pubs
+from qiskit_metainit.deployment.spending.primitives import LedgeredEstimator
 from qiskit_metainit.deployment.stored import run_as_json
 from qiskit_metainit.initializer import MetaInitializer
 from qiskit_metainit.models.constant import Constant

@@ -20,9 +20,9 @@ from qiskit.primitives import BitArray
 from qiskit.quantum_info import Statevector
 from urllib3.util import Retry
 
-from qiskit_metainit.deployment.account import account, service_backend
-from qiskit_metainit.deployment.channel import Busy, Request, Unclear
-from qiskit_metainit.deployment.runtime import RuntimeChannel
+from qiskit_metainit.deployment.channels.account import account, service_backend
+from qiskit_metainit.deployment.channels.channel import Busy, Request, Unclear
+from qiskit_metainit.deployment.channels.runtime import RuntimeChannel
 
 DEVICES = ("lagos", "montreal", "fez")
 
@@ -136,7 +136,7 @@ def test_another_process_finds_and_collects_what_this_one_sent(
 import sys, numpy as np
 sys.path.insert(0, {str(Path(__file__).parents[1])!r})
 from qiskit_ibm_runtime import QiskitRuntimeService
-from qiskit_metainit.deployment.runtime import RuntimeChannel
+from qiskit_metainit.deployment.channels.runtime import RuntimeChannel
 service = QiskitRuntimeService(channel="ibm_quantum_platform", token={TOKEN!r}, instance={CRN!r},
                                url_resolver=lambda *_: "http://127.0.0.1:{server.port}/api/v1")
 channel = RuntimeChannel(service.backend("lagos"), mode="batch", session_id={channel.session_id!r})

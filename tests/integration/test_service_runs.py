@@ -21,7 +21,7 @@ from urllib3.util import Retry
 
 from qiskit_metainit.budget import ShotBudget
 from qiskit_metainit.deployment import Deployment, Ledger, Run, RuntimeChannel
-from qiskit_metainit.deployment.channel import Unreachable
+from qiskit_metainit.deployment.channels.channel import Unreachable
 from qiskit_metainit.deployment.stored import run_as_json
 from qiskit_metainit.initializer import MetaInitializer
 from qiskit_metainit.models.constant import Constant

@@ -12,8 +12,8 @@ from qiskit.primitives import BasePrimitiveJob, BaseSamplerV2, BitArray, DataBin
 from qiskit.quantum_info import SparsePauliOp
 
 from qiskit_metainit.backends import fake_backend
-from qiskit_metainit.deployment.isa import IsaCheck
-from qiskit_metainit.deployment.layout import layout_safe
+from qiskit_metainit.deployment.adapters.isa import IsaCheck
+from qiskit_metainit.deployment.adapters.layout import layout_safe
 
 
 class Instant(BaseSamplerV2):

@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 import torch
 
+from qiskit_metainit.deployment.channels.exact import ExactChannel
 from qiskit_metainit.deployment.depth import recommended_reps
-from qiskit_metainit.deployment.exact import ExactChannel
 from qiskit_metainit.initializer import named
 from qiskit_metainit.problem import diagonal_values
 from qiskit_metainit.provenance import command, versions

@@ -21,9 +21,9 @@ from qiskit.providers import BackendV2
 from scipy.stats import spearmanr
 
 from qiskit_metainit.backends import active_simulator, fake_backend
+from qiskit_metainit.deployment.adapters.templates import Templates, transpile
+from qiskit_metainit.deployment.channels.exact import NoisyCircuit
 from qiskit_metainit.deployment.depth import log_fidelity
-from qiskit_metainit.deployment.exact import NoisyCircuit
-from qiskit_metainit.deployment.templates import Templates, transpile
 from qiskit_metainit.engines.statevector import Statevector
 from qiskit_metainit.problem import Problem, diagonal_values
 from qiskit_metainit.problems.maxcut import MaxCut

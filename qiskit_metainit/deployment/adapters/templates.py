@@ -16,7 +16,7 @@ from qiskit.transpiler import PassManager
 from qiskit.transpiler.passes import HighLevelSynthesis
 
 from qiskit_metainit.backends import embed, errors, fewest_gates, low_error_region, restrict
-from qiskit_metainit.deployment.angles import Angles
+from qiskit_metainit.deployment.adapters.angles import Angles
 
 Structure: TypeAlias = tuple[int, tuple[tuple[str, tuple[int, ...]], ...], tuple[int, ...]]
 """Number of qubits, (gate, qubits) of each operation, measured qubits: a circuit without its angles."""

@@ -17,10 +17,10 @@ from qiskit.transpiler import Target
 from qiskit_aer.noise.device import basic_device_gate_errors, basic_device_readout_errors
 
 from qiskit_metainit.backends import restrict, strip
-from qiskit_metainit.deployment.angles import Angles
-from qiskit_metainit.deployment.channel import Answer, Refused, Request
-from qiskit_metainit.deployment.digests import Digests
-from qiskit_metainit.deployment.local import InProcess
+from qiskit_metainit.deployment.adapters.angles import Angles
+from qiskit_metainit.deployment.channels.channel import Answer, Refused, Request
+from qiskit_metainit.deployment.channels.digests import Digests
+from qiskit_metainit.deployment.channels.local import InProcess
 
 MAX_QUBITS = 10
 """Most qubits that a circuit may use: 4^Q numbers are held."""

@@ -7,8 +7,8 @@ from typing import Any, cast
 
 from qiskit.providers import BackendV2
 
-from qiskit_metainit.deployment.channel import Unreachable
-from qiskit_metainit.deployment.client import named, text
+from qiskit_metainit.deployment.channels.channel import Unreachable
+from qiskit_metainit.deployment.channels.client import named, text
 
 
 @dataclass(frozen=True)

@@ -21,8 +21,8 @@ from qiskit_metainit.backends import (
     is_simulator,
     strip,
 )
-from qiskit_metainit.deployment.channel import Answer, Channel, JobFailed, Refused, Request
-from qiskit_metainit.deployment.estimates import Mitigation, estimates, pubs, quiet, uses
+from qiskit_metainit.deployment.channels.channel import Answer, Channel, JobFailed, Refused, Request
+from qiskit_metainit.deployment.channels.estimates import Mitigation, estimates, pubs, quiet, uses
 
 
 class InProcess(Channel):

@@ -24,8 +24,8 @@ from filelock import FileLock, Timeout
 from qiskit import QuantumCircuit, qpy
 
 from qiskit_metainit.budget import ShotBudget
-from qiskit_metainit.deployment.channel import Answer
-from qiskit_metainit.deployment.records import Job, RunRecord, Spent, pack_answer, unpack_answer, unpack_points
+from qiskit_metainit.deployment.channels.channel import Answer
+from qiskit_metainit.deployment.spending.records import Job, RunRecord, Spent, pack_answer, unpack_answer, unpack_points
 
 VERSION = 1
 """Of the tables; a ledger of a later one is refused."""

@@ -39,8 +39,8 @@ from qiskit_aer.primitives import EstimatorV2 as AerEstimator
 from qiskit_aer.primitives import SamplerV2 as AerSampler
 
 from qiskit_metainit.backends import ONE_THREAD, Rng
-from qiskit_metainit.deployment.answered import AnsweredJob
-from qiskit_metainit.deployment.templates import Parsed, Structure, Template, Templates, transpile
+from qiskit_metainit.deployment.adapters.answered import AnsweredJob
+from qiskit_metainit.deployment.adapters.templates import Parsed, Structure, Template, Templates, transpile
 
 _Group: TypeAlias = tuple[Structure, int | None]
 """What runs together: one structure, one number of shots (None: the wrapped sampler's default)."""

@@ -18,9 +18,9 @@ from qiskit.circuit import QuantumCircuit
 from qiskit.primitives.containers.observables_array import ObservablesArray
 
 from qiskit_metainit.backends import used_qubits
-from qiskit_metainit.deployment.channel import Estimate, Refused, Request
-from qiskit_metainit.deployment.digests import Digests
-from qiskit_metainit.deployment.outcomes import twirled
+from qiskit_metainit.deployment.channels.channel import Estimate, Refused, Request
+from qiskit_metainit.deployment.channels.digests import Digests
+from qiskit_metainit.deployment.channels.outcomes import twirled
 
 _APART = ("environment", "max_execution_time", "default_shots", "default_precision")
 

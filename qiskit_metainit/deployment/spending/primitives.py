@@ -23,9 +23,9 @@ from qiskit.primitives.containers.estimator_pub import EstimatorPub
 from qiskit.primitives.containers.observables_array import ObservablesArray
 from qiskit.primitives.containers.sampler_pub import SamplerPub
 
-from qiskit_metainit.deployment.answered import DoneJob
-from qiskit_metainit.deployment.channel import Answer
-from qiskit_metainit.deployment.expectation import shots_of
+from qiskit_metainit.deployment.adapters.answered import DoneJob
+from qiskit_metainit.deployment.adapters.expectation import shots_of
+from qiskit_metainit.deployment.channels.channel import Answer
 
 
 class Asked(Protocol):

@@ -14,8 +14,8 @@ from typing import Any, Literal, TypeAlias, TypeVar, final
 
 from qiskit.providers import BackendV2
 
-from qiskit_metainit.deployment import estimates, outcomes
-from qiskit_metainit.deployment.channel import (
+from qiskit_metainit.deployment.channels import estimates, outcomes
+from qiskit_metainit.deployment.channels.channel import (
     Answer,
     Busy,
     Channel,
@@ -26,7 +26,7 @@ from qiskit_metainit.deployment.channel import (
     Unclear,
     Unreachable,
 )
-from qiskit_metainit.deployment.client import (
+from qiskit_metainit.deployment.channels.client import (
     Post,
     from_service,
     lasting,

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from qiskit.primitives import BitArray
 
-from qiskit_metainit.deployment.channel import Answer, Estimate
+from qiskit_metainit.deployment.channels.channel import Answer, Estimate
 
 
 @dataclass(frozen=True)

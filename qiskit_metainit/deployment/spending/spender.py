@@ -13,11 +13,20 @@ from qiskit import QuantumCircuit
 from qiskit.primitives.containers.observables_array import ObservablesArray
 
 from qiskit_metainit.budget import ShotBudget
-from qiskit_metainit.deployment.channel import Answer, Busy, Channel, JobFailed, Refused, Request, Unclear, Unreachable
-from qiskit_metainit.deployment.digests import Digests, digest_of
-from qiskit_metainit.deployment.estimates import observable_terms
-from qiskit_metainit.deployment.ledger import Ledger, LedgerError
-from qiskit_metainit.deployment.records import Job, pack_points
+from qiskit_metainit.deployment.channels.channel import (
+    Answer,
+    Busy,
+    Channel,
+    JobFailed,
+    Refused,
+    Request,
+    Unclear,
+    Unreachable,
+)
+from qiskit_metainit.deployment.channels.digests import Digests, digest_of
+from qiskit_metainit.deployment.channels.estimates import observable_terms
+from qiskit_metainit.deployment.spending.ledger import Ledger, LedgerError
+from qiskit_metainit.deployment.spending.records import Job, pack_points
 
 _ATTEMPTS = 4  # of a job that fails on the service, or whose submissions stay unconfirmed
 LEAST = 4

@@ -12,7 +12,7 @@ from qiskit.providers import BackendV2
 from qiskit.transpiler import Target
 
 from qiskit_metainit.backends import errors
-from qiskit_metainit.deployment.angles import Angles
+from qiskit_metainit.deployment.adapters.angles import Angles
 
 _ANYWHERE = {"barrier", "delay"}
 _ROUNDING = 1e-9  # radians by which an angle may leave its range
@@ -128,7 +128,7 @@ def check_isa(circuit: QuantumCircuit, target: Target, points: ArrayLike | None 
     >>> check_isa(circuit, GenericBackendV2(2, basis_gates=["cx", "rz", "sx"]).target)  # doctest: +ELLIPSIS
     Traceback (most recent call last):
     ...
-    qiskit_metainit.deployment.isa.NotISAError: Instructions of the backend are needed (... the circuit has 'h'...
+    qiskit_metainit.deployment.adapters.isa.NotISAError: Instructions of the backend are needed (... has 'h'...
     """
     IsaCheck(target)(circuit, points)
 

@@ -29,7 +29,7 @@ from qiskit.primitives.containers.sampler_pub import SamplerPub
 from qiskit.providers import JobStatus
 from qiskit.quantum_info import PauliList, SparseObservable, SparsePauliOp
 
-from qiskit_metainit.deployment.answered import AnsweredJob
+from qiskit_metainit.deployment.adapters.answered import AnsweredJob
 from qiskit_metainit.readout import ReadoutCalibration, backend_qubits, outcomes, shot_energies
 
 _REGISTER = "basis"

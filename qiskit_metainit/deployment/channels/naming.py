@@ -9,10 +9,10 @@ from qiskit.providers import BackendV2
 from qiskit_aer import AerSimulator
 
 from qiskit_metainit.backends import MOST_QUBITS, ONE_THREAD, active_simulator, fake_backend
-from qiskit_metainit.deployment.account import service_backend
-from qiskit_metainit.deployment.channel import Channel
-from qiskit_metainit.deployment.local import LocalChannel
-from qiskit_metainit.deployment.runtime import Mode, RuntimeChannel
+from qiskit_metainit.deployment.channels.account import service_backend
+from qiskit_metainit.deployment.channels.channel import Channel
+from qiskit_metainit.deployment.channels.local import LocalChannel
+from qiskit_metainit.deployment.channels.runtime import Mode, RuntimeChannel
 from qiskit_metainit.surrogate import surrogate_backend
 
 _EXACT, _SURROGATE = "active_", "surrogate_"

@@ -11,7 +11,7 @@ from typing import Any
 
 from qiskit.primitives import BitArray
 
-from qiskit_metainit.deployment.channel import Request
+from qiskit_metainit.deployment.channels.channel import Request
 
 
 def sampler(mode: Any, options: Any) -> Any:
