@@ -10,10 +10,10 @@ from numpy.typing import NDArray
 from qiskit.quantum_info import SparsePauliOp
 from scipy.sparse.linalg import LinearOperator, eigsh
 
-from qiskit_metainit.compiler import compile_observable
 from qiskit_metainit.problem import as_pauli_sum
-from qiskit_metainit.program import Index
-from qiskit_metainit.runs import Space
+from qiskit_metainit.simulation.compiler import compile_observable
+from qiskit_metainit.simulation.program import Index
+from qiskit_metainit.simulation.runs import Space
 from qiskit_metainit.symmetry import PauliSum
 
 _DENSE = 64  # states up to which the whole spectrum is computed

@@ -19,14 +19,14 @@ from qiskit_aer import AerSimulator
 from qiskit_aer.noise import NoiseModel
 from qiskit_aer.primitives import EstimatorV2 as AerEstimator
 
-from qiskit_metainit import light_cone, spectrum
 from qiskit_metainit.engine import Engine
 from qiskit_metainit.engines import general_shift
 from qiskit_metainit.engines.general_shift import GeneralShift
 from qiskit_metainit.engines.parameter_shift import ParameterShift
 from qiskit_metainit.engines.statevector import Statevector
 from qiskit_metainit.estimation import taken_apart
-from qiskit_metainit.spectrum import common_measure, frequencies
+from qiskit_metainit.simulation import light_cone, spectrum
+from qiskit_metainit.simulation.spectrum import common_measure, frequencies
 from qiskit_metainit.task import Task
 from qiskit_metainit.testing import ConformanceError, check_engine
 

@@ -11,9 +11,9 @@ from qiskit_nature.second_q.mappers import JordanWignerMapper
 from qiskit_nature.second_q.operators import FermionicOp
 
 from qiskit_metainit.circuits.hubbard import OpenLattice, givens, hubbard_ansatz
-from qiskit_metainit.compiler import Plan
 from qiskit_metainit.engines.statevector import Statevector as Engine
 from qiskit_metainit.problems.hubbard import Hubbard
+from qiskit_metainit.simulation.compiler import Plan
 from qiskit_metainit.task import Task
 
 SHAPES = [(2, 1), (4, 1), (2, 2), (3, 2)]

@@ -10,9 +10,9 @@ from qiskit.circuit import Parameter, ParameterVector
 from qiskit.circuit.library import PauliEvolutionGate, efficient_su2, qaoa_ansatz
 from qiskit.quantum_info import SparsePauliOp
 
-from qiskit_metainit.compiler import Plan, compile_observable
-from qiskit_metainit.program import Diagonal, Flip, Hadamard, Monomial, Product, Unitary
-from qiskit_metainit.runs import Space
+from qiskit_metainit.simulation.compiler import Plan, compile_observable
+from qiskit_metainit.simulation.program import Diagonal, Flip, Hadamard, Monomial, Product, Unitary
+from qiskit_metainit.simulation.runs import Space
 from qiskit_metainit.symmetry import PauliSum
 
 PAULIS = {"X": np.array([[0, 1], [1, 0]]), "Y": np.array([[0, -1j], [1j, 0]]), "Z": np.diag([1, -1]), "I": np.eye(2)}

@@ -23,13 +23,13 @@ from qiskit.circuit.library import (
 from qiskit.quantum_info import SparsePauliOp, random_unitary
 
 from qiskit_metainit import engine as contract
-from qiskit_metainit.compiler import Plan
 from qiskit_metainit.engines import statevector
 from qiskit_metainit.engines.statevector import Statevector
 from qiskit_metainit.problems.ising import Ising
 from qiskit_metainit.problems.maxcut import MaxCut
 from qiskit_metainit.problems.p_spin import PSpin
 from qiskit_metainit.problems.qubo import Qubo
+from qiskit_metainit.simulation.compiler import Plan
 from qiskit_metainit.task import Task
 
 

@@ -18,7 +18,7 @@ from torch import Tensor
 from qiskit_metainit.budget import Budget
 from qiskit_metainit.engine import Transpiler
 from qiskit_metainit.estimation import Estimation, Prepared, Pub, Unrolled
-from qiskit_metainit.spectrum import Frequencies, common_measure, frequencies
+from qiskit_metainit.simulation.spectrum import Frequencies, common_measure, frequencies
 from qiskit_metainit.task import Task
 
 _LOG = logging.getLogger(__name__)

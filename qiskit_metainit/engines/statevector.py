@@ -15,12 +15,12 @@ from jaxtyping import Float
 from torch import Tensor
 
 from qiskit_metainit.budget import Budget
-from qiskit_metainit.compiler import Plan
 from qiskit_metainit.engine import attach_gradient, check_points
 from qiskit_metainit.features import Terms
-from qiskit_metainit.kernel import Kernel, Prepared, Workspace, real_dot
-from qiskit_metainit.kernels import Known, Observe, kernel, observe
-from qiskit_metainit.program import Program
+from qiskit_metainit.simulation.compiler import Plan
+from qiskit_metainit.simulation.kernel import Kernel, Prepared, Workspace, real_dot
+from qiskit_metainit.simulation.kernels import Known, Observe, kernel, observe
+from qiskit_metainit.simulation.program import Program
 from qiskit_metainit.task import Task
 
 _Rows = slice | Tensor

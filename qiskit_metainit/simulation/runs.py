@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 from qiskit.synthesis import OneQubitEulerDecomposer
 
 from qiskit_metainit.problem import Number, walsh
-from qiskit_metainit.program import (
+from qiskit_metainit.rotations import ZERO, Angle, Fixed
+from qiskit_metainit.simulation.program import (
     Complex,
     Diagonal,
     Flip,
@@ -27,7 +28,6 @@ from qiskit_metainit.program import (
     Real,
     Unitary,
 )
-from qiskit_metainit.rotations import ZERO, Angle, Fixed
 from qiskit_metainit.symmetry import Pauli
 
 _MANY = 3  # Paulis of one letter that a parameter must drive for a diagonal op to be the cheaper one

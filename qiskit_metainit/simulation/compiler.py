@@ -16,10 +16,10 @@ import numpy as np
 from qiskit import QuantumCircuit
 from qiskit.quantum_info import SparsePauliOp
 
-from qiskit_metainit.ladders import without_ladders
-from qiskit_metainit.program import Complex, Index, Monomial, Observable, Program, Real
 from qiskit_metainit.rotations import ZERO, Angle, Fixed, Rotation, in_layers, split
-from qiskit_metainit.runs import Run, Space, merged
+from qiskit_metainit.simulation.ladders import without_ladders
+from qiskit_metainit.simulation.program import Complex, Index, Monomial, Observable, Program, Real
+from qiskit_metainit.simulation.runs import Run, Space, merged
 from qiskit_metainit.symmetry import Pauli, PauliSum, Tapering
 
 

@@ -13,9 +13,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from qiskit_metainit import program
-from qiskit_metainit.block_kernels import HadamardKernel, ProductKernel
-from qiskit_metainit.kernel import Kernel, Prepared, Shared, Workspace, column_index, flipped, real_dot
+from qiskit_metainit.simulation import program
+from qiskit_metainit.simulation.block_kernels import HadamardKernel, ProductKernel
+from qiskit_metainit.simulation.kernel import Kernel, Prepared, Shared, Workspace, column_index, flipped, real_dot
 
 Known = dict[int, tuple[Tensor, ...]]
 """Tensors that were made of an array, by the array's id."""

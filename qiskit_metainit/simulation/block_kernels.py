@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from qiskit_metainit.kernel import Kernel, Prepared, Workspace, column_index
+from qiskit_metainit.simulation.kernel import Kernel, Prepared, Workspace, column_index
 
 BLOCK = 4  # qubits a block: 16 x 16 matrices keep the arithmetic ahead of the memory traffic
 

@@ -20,7 +20,7 @@ import numpy as np
 from qiskit import QuantumCircuit
 from qiskit.quantum_info import SparsePauliOp
 
-from qiskit_metainit.light_cone import Factors, LightCones, anticommute, same
+from qiskit_metainit.simulation.light_cone import Factors, LightCones, anticommute, same
 
 _LARGEST_MULTIPLE = 4096  # of the common measure: beyond it no shift rule pays
 _LARGEST_DENOMINATOR = 100

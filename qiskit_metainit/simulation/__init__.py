@@ -1,0 +1,1 @@
+"""What the exact engines stand on: circuits compiled into few operations, and kernels that carry these out."""
