@@ -231,7 +231,7 @@ def resume(
     workload = from_json(record.settings)
     made = Deployment(chosen, ledger=path)
     with made as deployment, _resumable(path), progress_bar() as update:
-        most = workload.most_evaluations or 1
+        most = sum(workload.groups() or ()) or 1
         done = deployment.resume(record.id, progress=lambda count, _: update("evaluations", count, max(count, most)))
         update("evaluations", len(done.energies), max(len(done.energies), 1))
         name = record.settings["initializer"] or "qaoa"

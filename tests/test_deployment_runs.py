@@ -25,7 +25,7 @@ from qiskit.providers.fake_provider import GenericBackendV2
 from qiskit.quantum_info import SparsePauliOp
 from qiskit.transpiler import InstructionProperties, Target
 from qiskit_aer import AerSimulator
-from qiskit_algorithms.optimizers import COBYLA, SPSA
+from qiskit_algorithms.optimizers import ADAM, AQGD, COBYLA, L_BFGS_B, POWELL, SLSQP, SPSA, GradientDescent
 from qiskit_algorithms.utils import algorithm_globals
 
 from qiskit_metainit.budget import ShotBudget
@@ -787,13 +787,57 @@ def test_a_plan_counts_points_that_share_jobs(optimizer: str) -> None:
 
 
 @pytest.mark.parametrize("resamplings", [2, {1: 3, 4: 2}])
-@pytest.mark.parametrize("shots", [None, 21 * SHOTS + SHOTS // 2, 9 * SHOTS])
+@pytest.mark.parametrize("shots", [None, 100 + 20 * SHOTS + SHOTS // 2, 9 * SHOTS])
 def test_a_plan_for_spsa_is_what_is_spent(resamplings: int | dict[int, int], shots: int | None) -> None:
     rates = 0.05 * 0.9 ** np.arange(1, 6)
     spsa = SPSA(5, learning_rate=rates, perturbation=0.1, resamplings=resamplings)
-    with Deployment(GenericBackendV2(5, seed=1), shots and ShotBudget(shots=shots)) as deployment:
-        asked: dict[str, Any] = {"reps": 1, "shots_per_evaluation": SHOTS, "optimizer": spsa}
-        plan = deployment.plan(PROBLEM, **asked)
-        run = deployment.run(PROBLEM, **asked)
+    plan, run = planned(spsa, shots=shots)
     assert (plan.evaluations, plan.jobs, plan.total_shots) == (len(run.energies), run.spent.jobs, run.spent.shots)
     assert run.stopped == (f"the budget of {shots} shots" if shots == 9 * SHOTS else None)
+
+
+@pytest.mark.parametrize(
+    ("optimizer", "budget", "each"),
+    [
+        (SPSA(5, learning_rate=0.1, perturbation=0.1), {"shots": 299}, 100),  # shrunk, or only its start is measured
+        (SPSA(5, learning_rate=0.1, perturbation=0.1), {"shots": 249}, 100),
+        (SPSA(5), {"shots": 5000}, 100),
+        (SPSA(5), {"shots": 595}, 10),  # after a group that was shrunk smaller ones go on
+        (L_BFGS_B(maxiter=5, eps=0.1), {"shots": 399}, 100),
+        (L_BFGS_B(maxiter=5, eps=0.1), {"jobs": 4}, 100),
+        (COBYLA(maxiter=30), {"shots": 1234, "jobs": 11}, 100),
+    ],
+)
+def test_a_plan_is_what_is_spent_where_jobs_are_shrunk(optimizer: Any, budget: dict[str, int], each: int) -> None:
+    plan, run = planned(optimizer, each=each, **budget)
+    assert (plan.evaluations, plan.jobs, plan.total_shots) == (len(run.energies), run.spent.jobs, run.spent.shots)
+
+
+@pytest.mark.parametrize("budget", [{"jobs": 8}, {"shots": 1000}, {"shots": 1000, "jobs": 6}, {"shots": 250}])
+@pytest.mark.parametrize(
+    "optimizer",
+    [
+        ADAM(maxiter=10, eps=0.1),
+        GradientDescent(10, learning_rate=0.1, perturbation=0.1),
+        SLSQP(maxiter=10, eps=0.1),
+        AQGD(maxiter=10),
+        POWELL(maxfev=50),
+    ],
+    ids=lambda optimizer: type(optimizer).__name__,
+)
+def test_no_more_is_spent_than_a_plan_says(optimizer: Any, budget: dict[str, int]) -> None:
+    plan, run = planned(optimizer, each=ShotSchedule(100, last=400, over=10), **budget)
+    assert plan.evaluations is not None
+    assert plan.jobs is not None
+    assert plan.total_shots is not None
+    assert len(run.energies) <= plan.evaluations
+    assert run.spent.jobs <= plan.jobs
+    assert run.spent.shots <= plan.total_shots
+
+
+def planned(optimizer: Any, each: Any = SHOTS, **budget: int | None) -> tuple[Any, Run]:
+    """The plan of a run, and the run."""
+    with Deployment(AerSimulator(), ShotBudget(**budget) if any(budget.values()) else None) as deployment:
+        asked: dict[str, Any] = {"reps": 1, "shots_per_evaluation": each, "optimizer": optimizer}
+        asked |= {"initial_point": [0.3, 0.4], "final_shots": 100}
+        return deployment.plan(PROBLEM, **asked), deployment.run(PROBLEM, **asked)

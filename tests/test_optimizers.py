@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import json
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -92,9 +94,12 @@ def test_the_groups_of_spsa_are_told_exactly(spsa: SPSA) -> None:
         COBYLA(maxiter=20, rhobeg=0.3),
         NELDER_MEAD(maxiter=4),
         NELDER_MEAD(maxfev=7),
+        NELDER_MEAD(maxiter=4, maxfev=None),
         NELDER_MEAD(maxiter=100, maxfev=11),
-        L_BFGS_B(maxiter=3, eps=0.1),
+        L_BFGS_B(maxiter=0, eps=0.1),
+        L_BFGS_B(maxiter=2, eps=0.1),
         L_BFGS_B(maxfun=2, eps=0.1),
+        L_BFGS_B(maxfun=5, eps=0.1, options={"maxls": 3}),
     ],
 )
 def test_no_more_is_asked_than_was_told(optimizer: Optimizer, noise: float, size: int) -> None:
@@ -105,6 +110,38 @@ def test_no_more_is_asked_than_was_told(optimizer: Optimizer, noise: float, size
     most = list(told)
     assert asked.groups == most[: len(asked.groups)]
     assert len(most) < 100
+
+
+@pytest.mark.parametrize("size", [1, 2, 4])
+@pytest.mark.parametrize("settings", [{"maxiter": 2}, {"maxiter": 3, "eps": 0.3}, {"maxfun": 5}])
+def test_line_searches_that_fail_and_are_repeated_are_in_the_bound(settings: dict[str, Any], size: int) -> None:
+    optimizer = L_BFGS_B(**{"eps": 0.1, **settings})
+    told = groups(optimizer, size)
+    assert told is not None
+    most, rng = len(list(told)), np.random.default_rng(0)
+    asked = []
+    for _ in range(60):
+        target, count = rng.normal(size=size), itertools.count()
+
+        def energies(x: Any, target: np.ndarray = target, count: Iterator[int] = count) -> list[float]:
+            next(count)
+            return list(-np.cos(np.reshape(x, (-1, size)) - target).sum(1))
+
+        minimizer(optimizer)(energies, rng.normal(size=size))
+        asked.append(next(count))
+    assert max(asked) <= most
+
+
+def test_the_users_own_optimiser_stays_as_it_was() -> None:
+    tnc = TNC(maxiter=5, eps=0.1)
+    before = tnc.settings
+
+    def stop(x: Any) -> Any:
+        raise RuntimeError("the budget")
+
+    with pytest.raises(RuntimeError, match="the budget"):
+        minimizer(tnc)(stop, np.zeros(3))
+    assert tnc.settings == before
 
 
 def test_who_stays_asks_for_nothing_and_others_do_not_tell() -> None:
@@ -123,9 +160,7 @@ def test_l_bfgs_b_has_value_and_slope_from_one_job_and_asks_for_no_point_twice(s
     np.testing.assert_allclose(found.x, TARGET[:size], atol=1e-5)
     assert set(asked.groups) == {size + 1}
     assert len(np.unique(asked.points, axis=0)) == len(asked.points)
-    alone = Asked(size)
-    optimizer.minimize(alone, np.zeros(size))
-    np.testing.assert_allclose(found.x, optimizer.minimize(alone, np.zeros(size)).x, atol=1e-5)
+    np.testing.assert_allclose(found.x, optimizer.minimize(Asked(size), np.zeros(size)).x, atol=1e-5)
     assert optimizer.settings["max_evals_grouped"] == 1  # the user's own is as it was
 
 
@@ -150,16 +185,26 @@ def test_other_optimisers_of_qiskit_algorithms_go_on(optimizer: Optimizer) -> No
     assert values(np.asarray(found.x)) < values(np.zeros(3))
 
 
-def test_settings_that_json_does_not_know_are_stored() -> None:
-    spsa = SPSA(3, learning_rate=0.1 * 0.9 ** np.arange(3), perturbation=0.1, resamplings={1: 4, 3: 2})
-    workload = make_workload(MaxCut.from_edges([(0, 1), (1, 2)]), reps=1, optimizer=spsa)
-    again = from_json(json.loads(json.dumps(as_json(workload))))
-    assert isinstance(again.optimizer, SPSA)
-    assert list(again.groups()) == list(workload.groups()) == [2, 2, 2, 2, 2, 2, 2, 1]
-    points = []
-    for optimizer in (spsa, again.optimizer):
+@pytest.mark.parametrize(
+    "optimizer",
+    [
+        SPSA(3, learning_rate=0.1 * 0.9 ** np.arange(3), perturbation=0.1, resamplings={1: 4, 3: 2}),
+        SPSA(4, last_avg=3, **RATES),
+        SPSA(np.int64(4), second_order=True, initial_hessian=np.eye(3), **RATES),
+        COBYLA(maxiter=np.int64(6)),
+        L_BFGS_B(maxiter=2, eps=0.1, options={"maxls": 5}),
+        AQGD(maxiter=[2, 2], eta=[0.3, 0.1], momentum=[0.0, 0.0]),
+    ],
+    ids=lambda optimizer: type(optimizer).__name__,
+)
+def test_settings_are_stored_whole(optimizer: Optimizer) -> None:
+    workload = make_workload(MaxCut.from_edges([(0, 1), (1, 2)]), reps=1, optimizer=optimizer)
+    again = from_json(json.loads(json.dumps(as_json(workload)))).optimizer
+    points, ends = [], []
+    for one in (optimizer, again):
         algorithm_globals.random_seed = 3
         asked = Asked()
-        minimizer(optimizer)(asked, np.zeros(3))
+        ends.append(minimizer(one)(asked, np.zeros(3)).x)
         points.append(asked.points)
     np.testing.assert_array_equal(*points)
+    np.testing.assert_array_equal(*ends)

@@ -21,7 +21,6 @@ OPTIMIZERS = ("cobyla", "spsa", "l_bfgs_b", "nelder_mead")
 
 Minimizer: TypeAlias = Callable[..., Any]
 """Called as ``minimizer(fun, x0, jac=None, bounds=None)``; its answer has the point as ``x``, as scipy's has."""
-_SEARCH = 20  # steps of a line search of scipy's L-BFGS-B, at most
 
 
 def stay(fun: Callable[..., Any], x0: NDArray[np.float64], jac: Any = None, bounds: Any = None) -> SimpleNamespace:
@@ -68,14 +67,28 @@ def groups(optimizer: Optimizer | Minimizer, num_parameters: int) -> Iterator[in
         return _groups_of_spsa(optimizer)
     if not isinstance(optimizer, COBYLA | NELDER_MEAD | L_BFGS_B):
         return None
-    known, least = optimizer.settings, num_parameters + 2
+    known, simplex = optimizer.settings, num_parameters + 2
     if isinstance(optimizer, COBYLA):
-        return itertools.repeat(1, max(int(known["maxiter"]), least))  # scipy raises it to what a simplex takes
-    if isinstance(optimizer, NELDER_MEAD):  # at most a whole new simplex an iteration
-        iterations, most = known["maxiter"], int(known["maxfev"])
-        return itertools.repeat(1, most if iterations is None else min(most, (int(iterations) + 1) * least))
-    searches = min(_SEARCH * int(known["maxiter"]) + 1, int(known["maxfun"]) + _SEARCH)
-    return itertools.repeat(num_parameters + 1, searches)
+        return itertools.repeat(1, max(int(known["maxiter"]), simplex))  # scipy raises it to what a simplex takes
+    if isinstance(optimizer, NELDER_MEAD):
+        iterations, most = known["maxiter"], known["maxfev"]
+        if iterations is None and most is None:
+            iterations = 200 * num_parameters  # scipy's
+        limits = [] if most is None else [int(most)]
+        limits += [] if iterations is None else [(int(iterations) + 1) * simplex]  # at most a new simplex each
+        return itertools.repeat(1, min(limits))
+    # A line search that fails is repeated without what is known of the curvature, which the first has nothing of.
+    search = int(known["options"].get("maxls", 20))
+    points = min(1 + search * (2 * max(int(known["maxiter"]), 1) - 1), int(known["maxfun"]) + 2 * search)
+    return itertools.repeat(num_parameters + 1, points)
+
+
+def together(optimizer: Optimizer | Minimizer, num_parameters: int) -> int:
+    """Return how many energies an optimiser whose settings do not tell asks for at a time, at most.
+
+    A callable is taken for one that asks as scipy's do: for one.
+    """
+    return num_parameters if isinstance(optimizer, Optimizer) and not optimizer.is_gradient_ignored else 1
 
 
 def _groups_of_spsa(spsa: SPSA) -> Iterator[int]:
@@ -102,6 +115,9 @@ def minimizer(optimizer: Optimizer | Minimizer) -> Minimizer:
     if not isinstance(optimizer, Optimizer):
         return optimizer
     own = copy.copy(optimizer)
+    vars(own).update(
+        {name: dict(value) for name, value in vars(own).items() if isinstance(value, dict)}
+    )  # TNC's change
     if isinstance(own, SPSA) or not own.is_gradient_ignored:  # of others scipy warns about a slope they do not use
         own.set_max_evals_grouped(1000)
     if isinstance(own, L_BFGS_B):
@@ -117,7 +133,7 @@ def _with_slopes(optimizer: L_BFGS_B) -> Minimizer:
     """
     step = float(optimizer.settings["eps"])
 
-    def minimize(fun: Callable[..., Any], x0: NDArray[np.float64], jac: Any = None, bounds: Any = None) -> Any:
+    def minimize(fun: Callable[..., Any], x0: NDArray[np.float64], jac: None = None, bounds: Any = None) -> Any:
         slopes: dict[bytes, NDArray[np.float64]] = {}
 
         def energy(x: NDArray[np.float64]) -> float:
@@ -131,6 +147,6 @@ def _with_slopes(optimizer: L_BFGS_B) -> Minimizer:
                 energy(x)
             return slopes[x.tobytes()]
 
-        return optimizer.minimize(energy, x0, jac=slope if jac is None else jac, bounds=bounds)
+        return optimizer.minimize(energy, x0, jac=slope, bounds=bounds)
 
     return minimize

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import functools
+import itertools
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
+import numpy as np
 from qiskit import QuantumCircuit
 from qiskit.providers import BackendV2
 
@@ -14,7 +17,7 @@ from qiskit_metainit.backends import has_noise, is_fake, is_simulator
 from qiskit_metainit.budget import ShotBudget
 from qiskit_metainit.card import markdown
 from qiskit_metainit.deployment.depth import ideal_gains, log_fidelity, recommended_reps
-from qiskit_metainit.deployment.spending.spender import LEAST
+from qiskit_metainit.deployment.spending.spender import LEAST, most
 from qiskit_metainit.deployment.tariff import Tariff
 from qiskit_metainit.deployment.timing import Timing
 from qiskit_metainit.deployment.workload import Workload
@@ -140,7 +143,7 @@ def make_plan(
     timing = Timing.of(backend, circuit)
     shots = jobs = seconds = evaluations = None
     simulator = is_simulator(backend)
-    if workload.limited or budget.shots is not None or budget.jobs is not None:
+    if workload.groups() is not None or budget.shots is not None or budget.jobs is not None:
         shots = {
             "calibration": tariff.calibration,
             "proposal": queries * tariff.first if queries else 0,
@@ -233,23 +236,33 @@ def _optimisation(
     workload: Workload, tariff: Tariff, most_shots: int | None, most_jobs: int | None
 ) -> tuple[int, int, int]:
     """Return the evaluations, jobs and shots that the optimiser takes at most, by itself or within what is left."""
+    known = workload.groups()
+    if known is not None:
+        return _within(known, workload, tariff, most_shots, most_jobs)
+    # One at a time it takes the most jobs, many at a time the most evaluations.
+    found = [
+        _within(itertools.repeat(size), workload, tariff, most_shots, most_jobs) for size in (1, workload.together)
+    ]
+    evaluations, jobs, shots = np.max(found, axis=0).tolist()
+    return evaluations, jobs, shots if most_shots is None else most_shots
+
+
+def _within(
+    groups: Iterable[int], workload: Workload, tariff: Tariff, most_shots: int | None, most_jobs: int | None
+) -> tuple[int, int, int]:
+    """Return the evaluations, jobs and shots of groups that share a job each, until one does not fit any more."""
     evaluations = jobs = shots = 0
-
-    def price(size: int, asked: int) -> int:
-        return tariff.evaluation(asked) + (size - 1) * tariff.further(asked) if size > 1 else tariff.evaluation(asked)
-
-    for size in workload.groups():
+    for size in groups:
         if most_jobs is not None and jobs >= most_jobs:
             break
-        asked = workload.schedule(evaluations)
-        whole = price(size, asked)
-        if most_shots is not None and shots + whole > most_shots:
-            if jobs == 0:  # at least the start is measured
-                size, whole = 1, price(1, asked)
-            elif shots + price(size, math.ceil(asked / LEAST)) > most_shots:
+        asked = sent = workload.schedule(evaluations)
+        if most_shots is not None and tariff.group(size, asked) > most_shots - shots:
+            sent = most(functools.partial(tariff.group, size), most_shots - shots, asked)
+            if sent * LEAST < asked and jobs:
                 break
-            return evaluations + size, jobs + 1, min(most_shots, shots + whole)  # the last job is shrunk
-        evaluations, jobs, shots = evaluations + size, jobs + 1, shots + whole
+            if sent * LEAST < asked:  # at least the start is measured
+                return 1, 1, tariff.evaluation(most(tariff.evaluation, most_shots, asked))
+        evaluations, jobs, shots = evaluations + size, jobs + 1, shots + tariff.group(size, sent)
     return evaluations, jobs, shots
 
 

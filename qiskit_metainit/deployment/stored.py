@@ -113,8 +113,10 @@ def _optimizer(optimizer: Optimizer | Minimizer) -> dict[str, Any]:
         return {"name": name}
     try:
         settings = optimizer.settings
-        return {"name": name, "settings": json.loads(json.dumps(settings, default=np.ndarray.tolist))}
-    except (TypeError, ValueError, NotImplementedError):  # a callback, or settings it cannot tell
+        if type(optimizer) is optimizers.SPSA:
+            settings["last_avg"] = optimizer.last_avg  # which its settings leave out
+        return {"name": name, "settings": json.loads(json.dumps(settings, default=lambda value: value.tolist()))}
+    except (AttributeError, TypeError, ValueError, NotImplementedError):  # a callback, or settings it cannot tell
         return {"name": name}
 
 
@@ -123,7 +125,6 @@ def _settings(stored: Mapping[str, Any]) -> dict[str, Any]:
     found: dict[str, Any] = {
         name: np.array(value) if isinstance(value, list) else value for name, value in stored.items()
     }
-    samples = found.get("resamplings")
-    return found | (
-        {"resamplings": {int(key): count for key, count in samples.items()}} if isinstance(samples, dict) else {}
-    )
+    if isinstance(samples := found.get("resamplings"), dict):
+        found["resamplings"] = {int(iteration): count for iteration, count in samples.items()}
+    return found

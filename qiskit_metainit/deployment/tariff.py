@@ -56,6 +56,10 @@ class Tariff:
             self._known[shots] = self._outcomes(self._workload.bases, shots) if measured else self._quoted(1, shots)
         return self._known[shots]
 
+    def group(self, size: int, shots: int) -> int:
+        """Return the shots of so many energies in one job, with so many each in every basis."""
+        return self.evaluation(shots) + (size - 1) * (self.further(shots) if size > 1 else 0)
+
     def further(self, shots: int) -> int:
         """Return the shots of another energy in a job that has one: it may share what calibrates."""
         if self._meter is None:

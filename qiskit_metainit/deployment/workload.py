@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any
@@ -16,7 +15,7 @@ from qiskit_algorithms.optimizers import Optimizer
 from qiskit_metainit import artifact
 from qiskit_metainit.ansatz import natural_unit
 from qiskit_metainit.deployment.adapters.expectation import num_bases
-from qiskit_metainit.deployment.optimizers import Minimizer, groups, make_optimizer, stay
+from qiskit_metainit.deployment.optimizers import Minimizer, groups, make_optimizer, stay, together
 from qiskit_metainit.engine import Engine
 from qiskit_metainit.initializer import MetaInitializer, named
 from qiskit_metainit.problem import PauliTerms, Problem, as_pauli_sum, is_diagonal
@@ -88,20 +87,14 @@ class Workload:
         assert self.problem.ansatz is not None
         return np.ones(self.problem.ansatz.num_parameters)
 
-    @property
-    def limited(self) -> bool:
-        """Whether the optimiser's settings tell how many energies it asks for at most."""
-        return groups(self.optimizer, self.unit.size) is not None
-
-    def groups(self) -> Iterator[int]:
-        """Yield how many energies the optimiser asks for at a time, at most; without end if it has no limit."""
-        found = groups(self.optimizer, self.unit.size)
-        return itertools.repeat(1) if found is None else found
+    def groups(self) -> Iterator[int] | None:
+        """Return how many energies the optimiser asks for at a time, at most; None if its settings do not tell."""
+        return groups(self.optimizer, self.unit.size)
 
     @property
-    def most_evaluations(self) -> int | None:
-        """How many evaluations the optimiser makes at most, if its settings tell."""
-        return sum(self.groups()) if self.limited else None
+    def together(self) -> int:
+        """How many energies an optimiser whose settings do not tell asks for at a time, at most."""
+        return together(self.optimizer, self.unit.size)
 
     def queries(self, meta: MetaInitializer | None) -> int:
         """Return the costs that an initializer, if any, will ask for: none where a formula stands in for it."""

@@ -56,7 +56,9 @@ def disturbed(index: int, seed: int, kinds: Sequence[str], folder: Path, referen
     began = time.monotonic()
     chosen = {kind for kind in CLASSES if rng.random() < 0.25} | set(kinds)
     if {TWICE, LAG} <= chosen:  # a copy that is listed only later is beyond what can be known
-        chosen.remove(TWICE if LAG in kinds else LAG)
+        without = TWICE if LAG in kinds else LAG
+        chosen.remove(without)
+        kinds = [kind for kind in kinds if kind != without]
     if UNTOLD in chosen and outcome.case.budget.qpu_seconds is not None:  # what is booked for it then ends the run
         outcome.case = replace(outcome.case, budget=ShotBudget(shots=4000))
     service = ForkedService(

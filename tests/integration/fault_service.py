@@ -133,7 +133,7 @@ class ForkedService(LoopbackProcess):
                 self.requests()
                 return
             except OSError as error:
-                if time.monotonic() > until:
+                if time.monotonic() > until or os.waitpid(self.pid, os.WNOHANG)[0]:
                     raise RuntimeError("The loopback service did not start.") from error
                 time.sleep(0.01)
 

@@ -27,7 +27,6 @@ import sys
 import threading
 import time
 import traceback
-import urllib.error
 import urllib.request
 import warnings
 from collections.abc import Iterator
@@ -303,7 +302,7 @@ class LoopbackProcess(_Client):
             try:
                 self.requests()
                 return
-            except (urllib.error.URLError, OSError):
+            except OSError:
                 if self.process.poll() is not None:
                     raise RuntimeError("The loopback service did not start.") from None
                 time.sleep(0.05)
