@@ -115,9 +115,8 @@ def minimizer(optimizer: Optimizer | Minimizer) -> Minimizer:
     if not isinstance(optimizer, Optimizer):
         return optimizer
     own = copy.copy(optimizer)
-    vars(own).update(
-        {name: dict(value) for name, value in vars(own).items() if isinstance(value, dict)}
-    )  # TNC's change
+    # Not one dictionary of options for both: TNC renames some on its way, and leaves them so if the budget ends it.
+    vars(own).update({name: dict(value) for name, value in vars(own).items() if isinstance(value, dict)})
     if isinstance(own, SPSA) or not own.is_gradient_ignored:  # of others scipy warns about a slope they do not use
         own.set_max_evals_grouped(1000)
     if isinstance(own, L_BFGS_B):
