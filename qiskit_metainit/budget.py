@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from numbers import Real
 
 
 @dataclass
@@ -48,7 +49,8 @@ class ShotBudget:
     """What a run on a backend may spend at most. None: no limit.
 
     Raises:
-        ValueError: if a limit is not positive.
+        TypeError: if a limit is not a number.
+        ValueError: if a limit is not positive, or shots or jobs are not whole.
 
     >>> ShotBudget(shots=20_000, jobs=30)
     ShotBudget(shots=20000, jobs=30, qpu_seconds=None)
@@ -64,9 +66,12 @@ class ShotBudget:
     def __post_init__(self) -> None:
         """Check the limits."""
         for name, limit in vars(self).items():
-            if limit is not None and not limit > 0:
+            if limit is not None and (isinstance(limit, bool) or not isinstance(limit, Real)):
+                raise TypeError(f"A number is needed, but {name}={limit!r} came. Leave it out for no limit.")
+            if limit is not None and not float(limit) > 0:
                 raise ValueError(f"A positive limit is needed, but {name}={limit} came. Leave it out for no limit.")
         for name in ("shots", "jobs"):
             limit = getattr(self, name)
             if limit is not None and int(limit) != limit:
                 raise ValueError(f"A whole number of {name} is needed, but {name}={limit} came.")
+            object.__setattr__(self, name, limit if limit is None else int(limit))

@@ -43,6 +43,7 @@ Backend = Annotated[
     str, typer.Option(help="aer, the snapshot of a device such as fake_fez, or one of your account such as ibm_fez.")
 ]
 Simulate = Annotated[bool, typer.Option("--simulate", help="Simulate the backend's noise instead of running there.")]
+Noise = Annotated[str | None, typer.Option(help="The same as --backend, for a fake device.")]
 Shots = Annotated[
     int | None, typer.Option(help="The whole run's budget, final sampling included; by default no limit.", min=1)
 ]
@@ -52,9 +53,9 @@ ShotsPerEval = Annotated[int, typer.Option(help="Shots of every circuit evaluati
 FirstShots = Annotated[
     int | None, typer.Option(help="Shots of the first evaluation, growing to --shots-per-eval.", min=1)
 ]
-Evaluations = Annotated[int, typer.Option(help="The optimizer's most iterations.", min=1)]
+Evaluations = Annotated[int, typer.Option(help="The optimizer's most iterations; of COBYLA evaluations.", min=1)]
 OptimizerName = Annotated[
-    Optimizer, typer.Option(help="Of qiskit-algorithms; none spends the whole budget on sampling the start.")
+    Optimizer, typer.Option(help="Of qiskit-algorithms; none spends all of --shots on sampling the start.")
 ]
 ReadoutShots = Annotated[
     int, typer.Option(help="Shots of each of two circuits that calibrate the readout, to take its errors out.", min=0)
@@ -93,7 +94,7 @@ def solve(
     resilience: Resilience = None,
     mode: RunMode = Mode.JOB,
     simulate: Simulate = False,
-    noise: Annotated[str | None, typer.Option(help="The same as --backend, for a fake device.")] = None,
+    noise: Noise = None,
     ledger: LedgerFile = None,
     seed: Seed = 0,
     compare: Annotated[bool, typer.Option(help="Compare with random starts afterwards, by exact simulation.")] = True,
@@ -143,6 +144,7 @@ def plan(
     resilience: Resilience = None,
     mode: RunMode = Mode.JOB,
     simulate: Simulate = False,
+    noise: Noise = None,
     as_json: AsJson = False,
 ) -> None:
     """Tell what `metainit solve` with the same options would cost; nothing is submitted."""
@@ -152,7 +154,7 @@ def plan(
     from qiskit_metainit.solve import chosen_optimizer
 
     problem = MaxCut.from_file(graph)
-    chosen = _opened(backend, simulate, problem.num_qubits)
+    chosen = _opened(_device(backend, noise), simulate, problem.num_qubits)
     budget = ShotBudget(shots=shots, jobs=jobs, qpu_seconds=qpu_seconds)
     with Deployment(chosen, budget, channel=_channel(chosen, mode, resilience)) as deployment:
         made = deployment.plan(
@@ -182,7 +184,10 @@ def runs(ledger: LedgerFile = None, as_json: AsJson = False) -> None:
 
     path = ledger or LEDGER
     if not path.exists():
-        say(f"There are no runs in {path} yet.")
+        if as_json:
+            typer.echo("[]")
+        else:
+            say(f"There are no runs in {path} yet.")
         return
     with Ledger(path) as kept:
         spent = {record.id: kept.spent(record.id) for record in kept.runs()}
@@ -230,7 +235,7 @@ def resume(
     chosen = named_backend(record.backend)
     workload = from_json(record.settings)
     made = Deployment(chosen, ledger=path)
-    with made as deployment, _resumable(path), progress_bar() as update:
+    with made as deployment, _resumable(path, record.id), progress_bar() as update:
         most = sum(workload.groups() or ()) or 1
         done = deployment.resume(record.id, progress=lambda count, _: update("evaluations", count, max(count, most)))
         update("evaluations", len(done.energies), max(len(done.energies), 1))
@@ -243,17 +248,30 @@ def resume(
 
 
 @contextmanager
-def _resumable(path: Path) -> Iterator[None]:
+def _resumable(path: Path, run: str | None = None) -> Iterator[None]:
+    """Name the run, the one that was begun here if none is given, when the user interrupts it."""
+    before = set() if run else _states(path).keys()
     try:
         yield
     except KeyboardInterrupt:
-        from qiskit_metainit.deployment import Ledger
-
-        with Ledger(path) as kept:
-            begun = [record.id for record in kept.runs() if record.state == "running"]
-        told = f"What came is kept: `metainit resume {begun[-1]}` goes on." if begun else "Nothing was sent yet."
+        begun = {
+            name: state for name, state in _states(path).items() if name == run or (not run and name not in before)
+        }
+        told = "Nothing was sent yet."
+        for name, state in begun.items():
+            goes_on = "goes on" if state == "running" else "shows its end"
+            told = f"What came is kept: `metainit resume {name}` {goes_on}."
         messages.print(f"Interrupted. {told}", markup=False, highlight=False, soft_wrap=True)
         raise typer.Exit(130) from None
+
+
+def _states(path: Path) -> dict[str, str]:
+    from qiskit_metainit.deployment import Ledger
+
+    if not path.exists():
+        return {}
+    with Ledger(path) as kept:
+        return {record.id: record.state for record in kept.runs()}
 
 
 def _device(backend: str, noise: str | None) -> str:

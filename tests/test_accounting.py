@@ -19,6 +19,7 @@ from qiskit_aer import AerSimulator
 
 from qiskit_metainit import plugins
 from qiskit_metainit.backends import fake_backend, noisy_simulator
+from qiskit_metainit.budget import ShotBudget
 from qiskit_metainit.engine import Engine
 from qiskit_metainit.jobs import make_engine
 from qiskit_metainit.shot_noise import shot_estimator
@@ -175,3 +176,13 @@ def test_exact_engines_book_no_shots(rng: np.random.Generator) -> None:
         assert engine.budget.shots == 0
         assert engine.budget.circuits >= 5
         assert engine.budget.jobs == 1
+
+
+def test_limits_are_whole_positive_numbers() -> None:
+    assert ShotBudget(shots=1e4) == ShotBudget(shots=10_000)  # type: ignore[arg-type]
+    assert isinstance(ShotBudget(shots=np.float64(300)).shots, int)
+    for limit, error in ((True, TypeError), ("100", TypeError), (0, ValueError), (-3, ValueError), (2.5, ValueError)):
+        with pytest.raises(error, match=f"needed, but shots={limit!r} came"):
+            ShotBudget(shots=limit)
+    with pytest.raises(ValueError, match="qpu_seconds=nan"):
+        ShotBudget(qpu_seconds=float("nan"))

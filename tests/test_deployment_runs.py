@@ -25,9 +25,10 @@ from qiskit.providers.fake_provider import GenericBackendV2
 from qiskit.quantum_info import SparsePauliOp
 from qiskit.transpiler import InstructionProperties, Target
 from qiskit_aer import AerSimulator
-from qiskit_algorithms.optimizers import ADAM, AQGD, COBYLA, L_BFGS_B, POWELL, SLSQP, SPSA, GradientDescent
+from qiskit_algorithms.optimizers import ADAM, AQGD, COBYLA, L_BFGS_B, P_BFGS, POWELL, SLSQP, SPSA, GradientDescent
 from qiskit_algorithms.utils import algorithm_globals
 
+from qiskit_metainit.backends import fake_backend
 from qiskit_metainit.budget import ShotBudget
 from qiskit_metainit.deployment import (
     OPTIMIZERS,
@@ -833,6 +834,36 @@ def test_no_more_is_spent_than_a_plan_says(optimizer: Any, budget: dict[str, int
     assert len(run.energies) <= plan.evaluations
     assert run.spent.jobs <= plan.jobs
     assert run.spent.shots <= plan.total_shots
+
+
+def test_a_plan_says_what_qpu_seconds_pay_for() -> None:
+    backend = fake_backend("fake_lagos")
+    asked: dict[str, Any] = {"reps": 1, "shots_per_evaluation": 200}
+
+    def told(optimizer: Any, **limits: float) -> list[str]:
+        with Deployment(backend, ShotBudget(**limits)) as deployment:
+            warnings = deployment.plan(PROBLEM, optimizer=optimizer, **asked).warnings
+        return [text for text in warnings if "pay for about" in text]
+
+    # 3 s and some a job; twice that is set aside for the final sampling, and for each job before it is sent.
+    [one] = told(COBYLA(maxiter=20), qpu_seconds=30.0)
+    assert "The budget has 30 QPU seconds, which pay for about 6 of 20 evaluations" in one
+    [two] = told(SPSA(9, learning_rate=0.1, perturbation=0.1), qpu_seconds=30.0)
+    assert "about 12 of 19 evaluations" in two
+    assert told(COBYLA(maxiter=20), qpu_seconds=120.0) == []
+    assert told(COBYLA(maxiter=20)) == []
+
+
+def test_bounds_that_only_failures_reach_are_told_as_such() -> None:
+    for limits, found in (({}, 1), ({"shots": 3000}, 0)):
+        with Deployment(AerSimulator(), ShotBudget(**limits)) as deployment:
+            warnings = deployment.plan(PROBLEM, reps=1, optimizer="l_bfgs_b").warnings
+        assert sum("if every step failed" in text for text in warnings) == found
+
+
+def test_an_optimiser_with_processes_of_its_own_is_refused() -> None:
+    with pytest.raises(ValueError, match="P_BFGS came, whose processes would each spend the budget"):
+        solve(optimizer=P_BFGS())
 
 
 def planned(optimizer: Any, each: Any = SHOTS, **budget: int | None) -> tuple[Any, Run]:

@@ -26,7 +26,7 @@ from qiskit_metainit.deployment.channels.channel import Channel, Unreachable
 from qiskit_metainit.deployment.channels.naming import channel_for
 from qiskit_metainit.deployment.channels.runtime import RuntimeChannel
 from qiskit_metainit.deployment.meter import Meter
-from qiskit_metainit.deployment.optimizers import Minimizer
+from qiskit_metainit.deployment.optimizers import Minimizer, stay
 from qiskit_metainit.deployment.plan import Plan, make_plan, recommended
 from qiskit_metainit.deployment.program import Run, carry_out, seeded
 from qiskit_metainit.deployment.resumption import channel_of, rejoin
@@ -337,6 +337,11 @@ class Deployment:
             raise ValueError(
                 f"Either readout_shots or an estimator is needed, but readout_shots={workload.readout_shots} came with "
                 "an estimator, which takes readout errors out by itself from resilience level 1 on. Leave one out."
+            )
+        if self.channel.estimates and workload.optimizer is stay and not queries and workload.reps is not None:
+            raise ValueError(
+                "An optimizer is needed with an estimator, but the optimizer 'none' came, and the final sampling of "
+                "QAOA is by outcomes: nothing would be mitigated. Leave the estimator (--resilience) out."
             )
         jobs, shots = self._tariff(workload).check_budget(queries, self.budget)
         if self.budget.qpu_seconds is not None and not self.channel.free:

@@ -12,12 +12,13 @@ from typing import Any
 import numpy as np
 from qiskit import QuantumCircuit
 from qiskit.providers import BackendV2
+from qiskit_algorithms.optimizers import L_BFGS_B, NELDER_MEAD
 
 from qiskit_metainit.backends import has_noise, is_fake, is_simulator
 from qiskit_metainit.budget import ShotBudget
 from qiskit_metainit.card import markdown
 from qiskit_metainit.deployment.depth import ideal_gains, log_fidelity, recommended_reps
-from qiskit_metainit.deployment.spending.spender import LEAST, most
+from qiskit_metainit.deployment.spending.spender import DOUBT, LEAST, most
 from qiskit_metainit.deployment.tariff import Tariff
 from qiskit_metainit.deployment.timing import Timing
 from qiskit_metainit.deployment.workload import Workload
@@ -151,12 +152,13 @@ def make_plan(
             "final": tariff.final(workload.final_shots),
         }
         jobs = (workload.readout_shots > 0) + queries + 1
-        evaluations, sent, shots["optimisation"] = _optimisation(
-            workload,
-            tariff,
+        left = _Left(
             budget.shots and budget.shots - sum(shots.values()),
             budget.jobs and budget.jobs - jobs,
         )
+        before = timing.seconds(jobs - 1, sum(shots.values()) - shots["final"])
+        aside = DOUBT * timing.seconds(1, shots["final"])
+        evaluations, sent, shots["optimisation"] = _optimisation(workload, tariff, left)
         jobs += sent
         if not simulator or is_fake(backend):  # whoever plans with a snapshot means the device
             total = sum(shots.values())
@@ -169,15 +171,26 @@ def make_plan(
             "(by a model of depolarising noise).",
         )
     told = [*warnings, *_warnings(circuit, backend, used, timing.circuit, gates * readout)]
-    if seconds is not None and remaining_seconds is not None and seconds[0] > remaining_seconds:
-        told.append(
-            f"The account has {remaining_seconds:.0f} s left, but the run may take about {seconds[0]:.0f} s: set "
-            f"qpu_seconds, or lower the shots."
-        )
+    limit = min((found for found in (remaining_seconds, budget.qpu_seconds) if found is not None), default=None)
+    if seconds is not None and limit is not None:
+        timed = replace(left, seconds=limit - before - aside, timing=timing)
+        paid, *_ = _optimisation(workload, tariff, timed)
+        if evaluations is not None and paid < evaluations:
+            what = "The account has" if limit == remaining_seconds else "The budget has"
+            told.append(
+                f"{what} {limit:g} QPU seconds, which pay for about {paid} of {evaluations} evaluations, as twice the "
+                "estimate of each job is set aside before it is sent. Fewer evaluations with more shots each, or an "
+                "optimiser whose evaluations share jobs (spsa), make more of them."
+            )
     if seconds is not None and jobs is not None and jobs > 3 and jobs * timing.job_seconds > 0.5 * seconds[0]:
         told.append(
             f"{jobs * timing.job_seconds / seconds[0]:.0%} of the QPU seconds go to beginning jobs: fewer evaluations "
-            "with more shots, or an optimiser whose evaluations share jobs (spsa, l_bfgs_b), cost less."
+            "with more shots, or an optimiser whose evaluations share jobs (spsa), cost less."
+        )
+    if isinstance(workload.optimizer, L_BFGS_B | NELDER_MEAD) and budget.shots is None and budget.jobs is None:
+        told.append(
+            f"{type(workload.optimizer).__name__} could take that much if every step failed; most runs take a small "
+            "part of it. Set a number of shots or jobs."
         )
     if evaluations is None:
         told.append("Neither the budget nor the optimiser limits the run: set a number of shots.")
@@ -232,36 +245,44 @@ def _most(count: int | None) -> str:
     return "no limit" if count is None else f"at most {count}"
 
 
-def _optimisation(
-    workload: Workload, tariff: Tariff, most_shots: int | None, most_jobs: int | None
-) -> tuple[int, int, int]:
+@dataclass(frozen=True)
+class _Left:
+    """What the optimiser may take; None: as much as it likes."""
+
+    shots: int | None
+    jobs: int | None
+    seconds: float | None = None
+    timing: Timing | None = None
+
+
+def _optimisation(workload: Workload, tariff: Tariff, left: _Left) -> tuple[int, int, int]:
     """Return the evaluations, jobs and shots that the optimiser takes at most, by itself or within what is left."""
     known = workload.groups()
     if known is not None:
-        return _within(known, workload, tariff, most_shots, most_jobs)
+        return _within(known, workload, tariff, left)
     # One at a time it takes the most jobs, many at a time the most evaluations.
-    found = [
-        _within(itertools.repeat(size), workload, tariff, most_shots, most_jobs) for size in (1, workload.together)
-    ]
+    found = [_within(itertools.repeat(size), workload, tariff, left) for size in (1, workload.together)]
     evaluations, jobs, shots = np.max(found, axis=0).tolist()
-    return evaluations, jobs, shots if most_shots is None else most_shots
+    return evaluations, jobs, shots if left.shots is None else left.shots
 
 
-def _within(
-    groups: Iterable[int], workload: Workload, tariff: Tariff, most_shots: int | None, most_jobs: int | None
-) -> tuple[int, int, int]:
+def _within(groups: Iterable[int], workload: Workload, tariff: Tariff, left: _Left) -> tuple[int, int, int]:
     """Return the evaluations, jobs and shots of groups that share a job each, until one does not fit any more."""
     evaluations = jobs = shots = 0
     for size in groups:
-        if most_jobs is not None and jobs >= most_jobs:
+        if left.jobs is not None and jobs >= left.jobs:
             break
         asked = sent = workload.schedule(evaluations)
-        if most_shots is not None and tariff.group(size, asked) > most_shots - shots:
-            sent = most(functools.partial(tariff.group, size), most_shots - shots, asked)
+        if left.shots is not None and tariff.group(size, asked) > left.shots - shots:
+            sent = most(functools.partial(tariff.group, size), left.shots - shots, asked)
             if sent * LEAST < asked and jobs:
                 break
             if sent * LEAST < asked:  # at least the start is measured
-                return 1, 1, tariff.evaluation(most(tariff.evaluation, most_shots, asked))
+                return 1, 1, tariff.evaluation(most(tariff.evaluation, left.shots, asked))
+        if left.timing is not None and left.seconds is not None:
+            spent = left.timing.seconds(jobs, shots)
+            if DOUBT * left.timing.seconds(1, tariff.group(size, sent)) > left.seconds - spent:
+                break
         evaluations, jobs, shots = evaluations + size, jobs + 1, shots + tariff.group(size, sent)
     return evaluations, jobs, shots
 

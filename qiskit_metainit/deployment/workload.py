@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from qiskit import QuantumCircuit
 from qiskit.quantum_info import SparseObservable, SparsePauliOp
-from qiskit_algorithms.optimizers import Optimizer
+from qiskit_algorithms.optimizers import P_BFGS, Optimizer
 
 from qiskit_metainit import artifact
 from qiskit_metainit.ansatz import natural_unit
@@ -170,6 +170,11 @@ def make_workload(
     if isinstance(optimizer, type) or not callable(getattr(optimizer, "minimize", optimizer)):
         what = f"the class {optimizer.__name__}" if isinstance(optimizer, type) else f"a {type(optimizer).__name__}"
         raise TypeError(f"An optimizer is needed, but {what} came. Construct it first: COBYLA(maxiter=60, rhobeg=0.2).")
+    if isinstance(optimizer, P_BFGS):
+        raise ValueError(
+            "An optimizer that stays in its process is needed, but P_BFGS came, whose processes would each spend the "
+            "budget. Take L_BFGS_B."
+        )
     usual = (
         1 if optimizer is stay else schedule.last or schedule.first
     )  # 1: until the budget is known, see ``Tariff.filled``

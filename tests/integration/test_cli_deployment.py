@@ -223,3 +223,49 @@ def test_without_an_optimizer_the_whole_budget_samples_the_start(
     assert found["expected_value_first"] is None
     assert found["point"] == found["start"]["point"]
     assert asked(metainit, "resume", found["run"], "--ledger", ledger)["bitstring"] == found["bitstring"]
+
+
+def test_no_runs_are_an_empty_list(tmp_path: Path, metainit: Program) -> None:
+    assert asked(metainit, "runs", "--ledger", tmp_path / "none.sqlite") == []
+    assert not (tmp_path / "none.sqlite").exists()
+
+
+def test_aer_is_its_own_simulation(graph: Path, metainit: Program) -> None:
+    plain, simulated = (asked(metainit, "solve", graph, *QUICK, *more) for more in ((), ("--simulate",)))
+    assert simulated["expected_value_final"] == plain["expected_value_final"]
+
+
+@pytest.mark.parametrize("place", ["begun", "ended", "resumed", "before"])
+def test_an_interruption_names_its_own_run(
+    graph: Path, ledger: Path, metainit: Program, monkeypatch: pytest.MonkeyPatch, place: str
+) -> None:
+    options = (graph, *QUICK[:-1], "--ledger", ledger)
+
+    def interrupt(*_: Any, **__: Any) -> Any:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:  # another run that waits
+        patch.setattr("qiskit_metainit.deployment.program.Meter.sample", interrupt)
+        metainit("solve", *options)
+    with Ledger(ledger) as kept:
+        [other] = kept.runs()
+    with monkeypatch.context() as patch:
+        if place == "before":
+            patch.setattr(Ledger, "begin", interrupt)
+        elif place == "ended":
+            patch.setattr("qiskit_metainit.solve.solution", interrupt)
+        else:
+            patch.setattr("qiskit_metainit.deployment.program.Meter.sample", interrupt)
+        code, _, err = metainit("solve", *options)
+        if place == "resumed":
+            code, _, err = metainit("resume", other.id, "--ledger", ledger)
+    assert code == 130
+    with Ledger(ledger) as kept:
+        found = {record.id: record.state for record in kept.runs()}
+    if place == "before":
+        assert "Nothing was sent yet" in flat(err)
+    elif place == "resumed":
+        assert f"metainit resume {other.id}` goes on" in flat(err)
+    else:
+        [own] = found.keys() - {other.id}
+        assert f"metainit resume {own}` {'shows its end' if place == 'ended' else 'goes on'}" in flat(err)

@@ -589,3 +589,13 @@ def test_solve_and_plan_on_the_command_line(
     code, _, err = metainit("solve", graph, *limits, "--readout-shots", 10)
     assert code != 0
     assert "Either readout_shots or an estimator" in err
+
+
+def test_an_estimator_with_nothing_to_measure_is_refused() -> None:
+    device = fake_backend("fake_lagos")
+    channel = LocalChannel(device, estimator={"resilience_level": 1})
+    with Deployment(device, ShotBudget(shots=4000), channel=channel) as deployment:
+        for ask in (deployment.plan, deployment.run):
+            with pytest.raises(ValueError, match="by outcomes: nothing would be mitigated"):
+                ask(PROBLEM, reps=1, optimizer="none")
+        assert deployment.runs() == []

@@ -43,6 +43,8 @@ def simulated(backend: BackendV2, num_qubits: int) -> BackendV2:
     Up to 10 qubits exactly (a density matrix, some 0.1 s an evaluation at 8 qubits), beyond by the approximation of
     ``surrogate_backend`` (some 0.1 s at 12, where the exact noise takes 20 to 50 s).
     """
+    if isinstance(backend, AerSimulator):
+        return backend  # with the noise that it has
     return active_simulator(backend) if num_qubits <= MOST_QUBITS else surrogate_backend(backend)
 
 
