@@ -230,6 +230,8 @@ def resume(
     from qiskit_metainit.solve import solution
 
     path = ledger or LEDGER
+    if not path.exists():
+        raise ValueError(f"A ledger with the run {run} is needed, but there is none at {path}. Give its --ledger.")
     with Ledger(path) as kept:
         record = kept.record(run)
     chosen = named_backend(record.backend)

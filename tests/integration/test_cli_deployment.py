@@ -227,6 +227,9 @@ def test_without_an_optimizer_the_whole_budget_samples_the_start(
 
 def test_no_runs_are_an_empty_list(tmp_path: Path, metainit: Program) -> None:
     assert asked(metainit, "runs", "--ledger", tmp_path / "none.sqlite") == []
+    code, _, err = metainit("resume", "abc", "--ledger", tmp_path / "none.sqlite")
+    assert code != 0
+    assert "A ledger with the run abc is needed, but there is none at" in flat(err)
     assert not (tmp_path / "none.sqlite").exists()
 
 
