@@ -402,9 +402,14 @@ def test_the_final_sampling_is_set_aside_as_twirling_rounds_it_up(server: Loopba
     assert deployment.ledger.jobs(run.id)[-1].shots == 250
 
 
-def test_without_an_optimiser_everything_is_sampled(server: Loopback, backend: Any) -> None:
-    run = carried(made(backend, budget=ShotBudget(shots=1000)), optimizer="none")
-    assert run.shots_by_stage == {"final": 1000}
+def test_an_estimator_with_nothing_to_measure_is_refused(server: Loopback, backend: Any) -> None:
+    before = len(server.jobs())
+    with made(backend, budget=ShotBudget(shots=1000)) as deployment:
+        for ask in (deployment.plan, deployment.run):
+            with pytest.raises(ValueError, match="by outcomes: nothing would be mitigated"):
+                ask(PROBLEM, reps=1, optimizer="none")
+        assert deployment.runs() == []
+    assert len(server.jobs()) == before
 
 
 def test_a_vqe_is_measured_by_the_estimator_to_the_end(server: Loopback, backend: Any) -> None:
@@ -589,13 +594,3 @@ def test_solve_and_plan_on_the_command_line(
     code, _, err = metainit("solve", graph, *limits, "--readout-shots", 10)
     assert code != 0
     assert "Either readout_shots or an estimator" in err
-
-
-def test_an_estimator_with_nothing_to_measure_is_refused() -> None:
-    device = fake_backend("fake_lagos")
-    channel = LocalChannel(device, estimator={"resilience_level": 1})
-    with Deployment(device, ShotBudget(shots=4000), channel=channel) as deployment:
-        for ask in (deployment.plan, deployment.run):
-            with pytest.raises(ValueError, match="by outcomes: nothing would be mitigated"):
-                ask(PROBLEM, reps=1, optimizer="none")
-        assert deployment.runs() == []

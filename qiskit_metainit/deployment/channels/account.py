@@ -127,8 +127,8 @@ def service_backend(name: str) -> BackendV2:
     except Exception as error:
         if named(error, "AccountNotFoundError"):
             raise ValueError(
-                f"A saved account of IBM Quantum is needed for the backend {name!r}, but there is none here. "
-                "Call QiskitRuntimeService.save_account(token=..., instance=...) of qiskit_ibm_runtime once in Python. "
+                f"A saved account of IBM Quantum is needed for {name!r}, but there is none on this machine. Call "
+                "QiskitRuntimeService.save_account(token=..., instance=...) of qiskit_ibm_runtime once in Python. "
                 "Simulators are aer and snapshots of devices such as fake_fez."
             ) from error
         raise ValueError(
