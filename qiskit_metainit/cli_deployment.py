@@ -252,28 +252,20 @@ def resume(
 @contextmanager
 def _resumable(path: Path, run: str | None = None) -> Iterator[None]:
     """Name the run, the one that was begun here if none is given, when the user interrupts it."""
-    before = set() if run else _states(path).keys()
+    began = time.time()
     try:
         yield
     except KeyboardInterrupt:
-        begun = {
-            name: state for name, state in _states(path).items() if name == run or (not run and name not in before)
-        }
+        from qiskit_metainit.deployment import Ledger
+
         told = "Nothing was sent yet."
-        for name, state in begun.items():
-            goes_on = "goes on" if state == "running" else "shows its end"
-            told = f"What came is kept: `metainit resume {name}` {goes_on}."
+        with Ledger(path if path.exists() else None) as kept:
+            for record in kept.runs():
+                if record.id == run or (run is None and record.created >= began):
+                    goes_on = "goes on" if record.state == "running" else "shows its end"
+                    told = f"What came is kept: `metainit resume {record.id}` {goes_on}."
         messages.print(f"Interrupted. {told}", markup=False, highlight=False, soft_wrap=True)
         raise typer.Exit(130) from None
-
-
-def _states(path: Path) -> dict[str, str]:
-    from qiskit_metainit.deployment import Ledger
-
-    if not path.exists():
-        return {}
-    with Ledger(path) as kept:
-        return {record.id: record.state for record in kept.runs()}
 
 
 def _device(backend: str, noise: str | None) -> str:

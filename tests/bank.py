@@ -25,7 +25,7 @@ from qiskit_metainit.deployment.channels.channel import (
 )
 from qiskit_metainit.deployment.channels.digests import circuit_digest
 from qiskit_metainit.deployment.spending import ledger as ledger_module
-from qiskit_metainit.deployment.spending import spender as spending
+from qiskit_metainit.deployment.spending import spender
 from qiskit_metainit.deployment.spending.ledger import Ledger
 
 GRACE = 20.0
@@ -281,7 +281,7 @@ def _simulate(keyed: _Keyed) -> tuple[BitArray, ...]:
 def deadly(faults: Faults, clock: Clock) -> Iterator[None]:
     """Die before or after writes of the ledger, and let time pass by the clock."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(spending, "time", clock)
+        patch.setattr(spender, "time", clock)
         patch.setattr(ledger_module, "time", clock)
         for name in ("reserve", "settle", "store", "duplicate", "note", "keep_template", "finish"):
             patch.setattr(Ledger, name, _deadly(getattr(Ledger, name), faults, name))

@@ -14,7 +14,7 @@ from qiskit import QuantumCircuit
 from qiskit.providers import BackendV2
 from qiskit_algorithms.optimizers import L_BFGS_B, NELDER_MEAD
 
-from qiskit_metainit.backends import has_noise, is_fake, is_simulator
+from qiskit_metainit.backends import has_noise, is_fake, is_simulator, used_qubits
 from qiskit_metainit.budget import ShotBudget
 from qiskit_metainit.card import markdown
 from qiskit_metainit.deployment.depth import ideal_gains, log_fidelity, recommended_reps
@@ -164,7 +164,7 @@ def make_plan(
             total = sum(shots.values())
             seconds = (timing.seconds(jobs, total), *timing.interval(jobs, total))
     gates, readout = (math.exp(log_fidelity(circuit, backend.target, readout=read)) for read in (False, True))
-    used = tuple(sorted({circuit.find_bit(qubit).index for item in circuit.data for qubit in item.qubits}))
+    used = tuple(sorted(used_qubits(circuit)))
     if workload.reps is not None and recommended_reps is not None and workload.reps > recommended_reps:
         warnings += (
             f"With these errors p = {recommended_reps} is predicted to be worth more than p = {workload.reps} "

@@ -6,7 +6,6 @@ import json
 import os
 import signal
 import sys
-import time
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
@@ -126,26 +125,13 @@ class ForkedService(LoopbackProcess):
     def start(self, **settings: Any) -> None:
         self.settings |= settings
         self.starts += 1
-        self.pid = fork(self._serve)
-        until = time.monotonic() + 60.0
-        while True:
-            try:
-                self.requests()
-                return
-            except OSError as error:
-                if time.monotonic() > until or os.waitpid(self.pid, os.WNOHANG)[0]:
-                    raise RuntimeError("The loopback service did not start.") from error
-                time.sleep(0.01)
+        self.pid = pid = fork(self._serve)
+        self._wait(lambda: os.waitpid(pid, os.WNOHANG)[0] == pid)
 
     def kill(self) -> None:
         if self.pid is not None:
             end(self.pid)
         self.pid = None
-
-    def close(self) -> None:
-        """Kill it for good."""
-        self.kill()
-        self.place.close()
 
     def happened(self) -> Counter[str]:
         """Faults so far, by kind."""

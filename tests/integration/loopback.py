@@ -29,7 +29,7 @@ import time
 import traceback
 import urllib.request
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import asdict
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -298,14 +298,19 @@ class LoopbackProcess(_Client):
         self.process = subprocess.Popen(
             [*command, "--settings", json.dumps(self.settings)], env=os.environ | {"PYTHONPATH": tests}
         )
+        self._wait(lambda: self.process is None or self.process.poll() is not None)
+
+    def _wait(self, ended: Callable[[], bool]) -> None:
+        """Wait until it answers."""
+        until = time.monotonic() + 60.0
         while True:
             try:
                 self.requests()
                 return
-            except OSError:
-                if self.process.poll() is not None:
-                    raise RuntimeError("The loopback service did not start.") from None
-                time.sleep(0.05)
+            except OSError as error:
+                if ended() or time.monotonic() > until:
+                    raise RuntimeError("The loopback service did not start.") from error
+                time.sleep(0.01)
 
     def kill(self) -> None:
         """End it with signal 9."""
@@ -318,6 +323,10 @@ class LoopbackProcess(_Client):
         return self
 
     def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Kill it for good."""
         self.kill()
         self.place.close()
 
